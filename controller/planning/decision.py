@@ -23,6 +23,9 @@ class Prices:
     threshold: Array  # by class: the same for one unit of the mean threshold, where its rate limit binds
     # correct answers per unit of risk: what the account's allowance costs beyond the worth of risk that is kept
     risk: float = 0.0
+    # correct answers per cell of KV cache and decode step, beyond what a sequence has room for on average: each class
+    # maximises Q − token·κ·W − cell·(C − room·κ·W); 0: memory does not bind
+    cell: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +56,8 @@ class Decision:
     status: str
     solve_s: float
     charge: float = 0.0  # mean charge of a request to the account of risk; 0: there is no account
+    batch: int | None = None  # sequences that are planned to be decoded at once, as memory binds; None: it does not
+    cells: float | None = None  # KV cells that a running sequence holds on average, as planned; None: not planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,6 +10,9 @@ D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plan
 With an account of risk, which charges r_dk and allows a mean charge of A, and at which a unit kept is worth μ,
 the objective also has − μ·Σ (λ_d/Λ) r_d·x_d, and Σ (λ_d/Λ) r_d·x_d ≤ A is one more constraint. Its price is told.
 
+Where memory has room for M/b cells of each of b sequences, and a request holds C cells added over its decode steps,
+Σ λ_d (C_d·b/M − κ_d W_d)·x_d ≤ 0 is another: a sequence holds M/b cells on average, or less (see `memory`).
+
 Mixtures make this a linear program, exact on tables of any shape. The program is compiled once; a solve only changes
 its parameters.
 """
@@ -24,10 +27,10 @@ import numpy as np
 import numpy.typing as npt
 from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't see these two as cp.multiply …
 from cvxpy.atoms.norm1 import norm1  # … and cp.norm1
-from scipy.spatial import ConvexHull
 
 from controller.load import Load
 from controller.planning.decision import Decision, Prices, Slack, served
+from controller.planning.ladder import extreme
 from controller.planning.objective import Objective
 from controller.planning.solving import SOLVERS, optimum
 from controller.risk.account import Allowance
@@ -36,7 +39,7 @@ from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
-FAR = 10.0  # times the range of what points cost
+PLANTS = 8  # of which the tangents are kept
 
 
 class Optimizer:
@@ -62,7 +65,9 @@ class Optimizer:
         *,
         clock: Callable[[], float],
         solvers: tuple[str, ...] = SOLVERS,
+        memory: bool = False,
     ) -> None:
+        """`memory`: whether `solve` may be given a `room`."""
         if not isinstance(tables, OperatingTables):  # a Profile is what many have at hand
             raise TypeError(f"tables is a {type(tables).__name__}, must be OperatingTables: Profile.tables()")
         floors = objective.accuracy_floors
@@ -72,14 +77,15 @@ class Optimizer:
         self.objective = objective
         self._clock = clock
         self._solvers = solvers
-        self._lines: tuple[Plant, Lines] | None = None
+        self._memory = memory
+        self._lines: dict[Plant, Lines] = {}
 
         # One column for each class and hull point, and before a class's points one for shedding, which has the
         # threshold and budget of the cheapest point: shedding moves the means no further than that point does.
         columns: list[tuple[int, int]] = []
         tokens, accuracy, thresholds, budgets = [], [], [], []
         for d in range(len(tables.classes)):
-            hull = hull_points(tables, d)
+            hull = hull_points(tables, d, memory=memory)
             for k in (-1, *hull):
                 point = hull[0] if k < 0 else k
                 columns.append((d, int(k)))
@@ -108,13 +114,17 @@ class Optimizer:
         previous: Decision | None = None,
         elapsed_s: float = 0.0,
         allowance: Allowance | None = None,
+        room: float | None = None,
     ) -> Decision:
         """Returns the best mixture for this load; `previous`, decided `elapsed_s` ago, limits how far it may move.
 
-        `previous` None: no limit. `allowance` None: any charge is allowed, and costs nothing. Raises SolverError if no
-        solver finds an optimum, ValueError if the load does not have the tables' number of classes or `elapsed_s` is
-        negative or not finite.
+        `previous` None: no limit. `allowance` None: any charge is allowed, and costs nothing. `room`: cells of a
+        sequence that the plant's `max_batch` leaves on average; None: any. Raises SolverError if no solver finds an
+        optimum, ValueError if the load does not have the tables' number of classes or `elapsed_s` is negative or not
+        finite.
         """
+        if room is not None and not (self._memory and room > 0.0):
+            raise ValueError(f"room is {room} cells, must be above 0, and None to a program without memory")
         if len(load.mix) != len(self.tables.classes):
             raise ValueError(
                 f"mix has {len(load.mix)} classes, the profile {len(self.tables.classes)}: must be as many"
@@ -123,6 +133,9 @@ class Optimizer:
             raise ValueError(f"elapsed_s is {elapsed_s} s, must be finite and at least 0")
         started = self._clock()
         self._set(load, plant, previous, elapsed_s, allowance)
+        self._room = room
+        if self._fits is not None:
+            self._crowding.value = self._crowded(load, plant, room)
         solver = optimum(self._problem, self._solvers, rate=load.rate)
         return self._decision(load, plant, solver, self._clock() - started)
 
@@ -167,6 +180,11 @@ class Optimizer:
             self._affords = self._charge @ x <= self._allowed
             constraints.append(self._affords)
             value -= self._charge_worth @ x
+        self._fits: cp.Constraint | None = None
+        if self._memory:
+            self._crowding = cp.Parameter(columns)  # λ_d·(C/room − κ_d W) / D_max
+            self._fits = self._crowding @ x <= 0.0
+            constraints.append(self._fits)
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
@@ -186,10 +204,20 @@ class Optimizer:
         return np.maximum(load.rates, self.objective.min_rate)
 
     def _tangents(self, plant: Plant) -> Lines:
-        if self._lines is None or self._lines[0] != plant:
+        if plant not in self._lines:
             top = max(self.objective.max_load, 0.9)
-            self._lines = plant, plant.lines(count=self.objective.tangents, max_load=top)
-        return self._lines[1]
+            found = plant.lines(count=self.objective.tangents, max_load=top)
+            self._lines = {**dict([*self._lines.items()][1 - PLANTS :]), plant: found}
+        return self._lines[plant]
+
+    def _crowded(self, load: Load, plant: Plant, room: float | None) -> Array:
+        """Returns by how much each column's cells exceed its room, as a share of the capacity; `room` None: any."""
+        if room is None:
+            return np.zeros(len(self._class))
+        serving, k = self._point >= 0, np.maximum(self._point, 0)
+        cells = np.where(serving, self.tables.cell_steps(load.work_ratio)[self._class, k], 0.0)
+        steps = load.work_ratio[self._class] * self._tokens
+        return np.asarray(self._rates(load)[self._class] * (cells / room - steps) / plant.capacity)
 
     def _set(
         self, load: Load, plant: Plant, previous: Decision | None, elapsed_s: float, allowance: Allowance | None
@@ -252,6 +280,7 @@ class Optimizer:
                 floor=floors,
                 threshold=_dual(self._falls) - _dual(self._rises),
                 risk=0.0 if self._affords is None else float(_dual(self._affords)),
+                cell=0.0 if self._fits is None or not self._room else float(_dual(self._fits)) * per_token / self._room,
             ),
             slack=Slack(
                 capacity=float(_missed(self._over)),
@@ -265,21 +294,21 @@ class Optimizer:
         )
 
 
-def hull_points(tables: OperatingTables, d: int) -> npt.NDArray[np.intp]:
+def hull_points(tables: OperatingTables, d: int, *, memory: bool = False) -> npt.NDArray[np.intp]:
     """Returns a class's points that are worth mixing, by ascending tokens.
 
-    With an account of risk these are the corners of all that mixtures match or beat in tokens, charge and accuracy.
+    These are the corners of all that mixtures match or beat in tokens and accuracy, with an account of risk in charge,
+    too, and with `memory` in squared tokens, by which cells grow.
     """
     tokens, accuracy = tables.tokens[d], tables.accuracy[d]
-    if tables.charges is None:
+    costs = [tokens]
+    if tables.charges is not None:
+        costs.append(tables.charges.of[d])
+    if memory and tables.square is not None:
+        costs.append(tables.square[d])
+    if len(costs) == 1:
         return prune_hull(tokens, accuracy)
-    costs = np.stack([tokens, tables.charges.of[d], -accuracy], axis=1)
-    costs = costs - costs.min(axis=0)
-    costs /= np.maximum(costs.max(axis=0), 1e-12)
-    # whoever costs as much as a mixture or more is no corner of what the points and all far beyond them span
-    beyond = [costs + FAR * axis for axis in np.eye(3)]
-    corners = ConvexHull(np.concatenate([costs, *beyond])).vertices
-    kept = corners[corners < len(costs)]
+    kept = extreme(np.stack([*costs, -accuracy], axis=1))
     return np.asarray(kept[np.lexsort((-accuracy[kept], tokens[kept]))], dtype=np.intp)
 
 

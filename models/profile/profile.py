@@ -23,6 +23,7 @@ from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
 from models.hub.name import called
 from models.kinds.kind import AnswerKind
+from models.profile.cells import prompt_tokens, squares
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
@@ -157,6 +158,8 @@ class Profile:
             longest=self.max_tokens,
             charges=self._charges(places),
             medians=None if self.curves is None else self.curves.medians,
+            square=squares(np.array(self.tokens), np.array(self.square), places, self._at("tokens", places)),
+            prompt=prompt_tokens(self.plant.context, self.counts, self.tokens, self.square),
         )
 
     @property

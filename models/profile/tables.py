@@ -64,6 +64,8 @@ class OperatingTables:
     longest: int | None = None  # tokens of the longest thought, as which no budget counts; None: all points have one
     charges: Charges | None = None  # of an account of risk; None: there is no account
     medians: tuple[float, ...] | None = None  # by class, of full thoughts, tokens; None: no point has a lower curve
+    square: Array | None = None  # mean squared decoded tokens of a request; None: unknown, no cells can be planned
+    prompt: float = 0.0  # mean tokens of a prompt
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
     levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
@@ -78,7 +80,7 @@ class OperatingTables:
             raise ValueError("medians is None, must be given for points with a lower curve")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
-        for name in ("tokens", "accuracy", "p95_steps"):
+        for name in ("tokens", "accuracy", "p95_steps", "square"):
             if getattr(self, name) is None:
                 continue
             table = np.asarray(getattr(self, name), dtype=np.float64)
@@ -150,7 +152,21 @@ class OperatingTables:
             longest=self.longest,
             charges=None if self.charges is None else Charges(of=self.charges.of[:, columns], own=self.charges.own),
             medians=self.medians,
+            square=None if self.square is None else self.square[:, columns],
+            prompt=self.prompt,
         )
+
+    def cell_steps(self, work_ratio: Array) -> Array:
+        """Returns the cells of KV cache that a request holds, added over its decode steps, [class, point].
+
+        With W steps and prompt p it holds p + 1, p + 2, … cells: p·W + W²/2 in all. `work_ratio`: actual over profiled
+        tokens, by class. Probe rows count as steps, so the result is a little too high where many probes are answered.
+        Raises ValueError if the tables hold no squares.
+        """
+        if self.square is None:
+            raise ValueError("square is None, must be given to plan KV cells")
+        ratio = work_ratio[:, None]
+        return np.asarray(self.prompt * ratio * self.tokens + ratio**2 * self.square / 2.0)
 
 
 def prune_hull(tokens: npt.ArrayLike, accuracy: npt.ArrayLike) -> npt.NDArray[np.intp]:

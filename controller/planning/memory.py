@@ -1,0 +1,141 @@
+"""KV cells as a second resource: how many sequences memory leaves room for, chosen together with the points.
+
+A request with prompt p that decodes W tokens holds C = p·W + W²/2 cells, added over its steps; so a running sequence
+holds K̄ = Σ λ_d C_d·x_d / Σ λ_d κ_d W_d·x_d cells on average, and b of them fit into M cells if b·K̄ ≤ M. For each b that
+is linear in x, and b is the plant's largest batch: N(D) and D_max follow. The shorter the thoughts, the larger the
+batch; the best b is searched for, by the program's value. (By Little's law, where the batch is full, b·K̄ ≤ M says that
+the mean cells in use, Σ λ_d C_d·x_d·τ(b), are at most M.)
+
+An engine that holds cells from a sequence's start for all that it may become has room for M/E sequences of E cells,
+whatever the points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.load import Load
+from controller.planning.decision import Decision
+from controller.planning.joint_program import Optimizer
+from controller.planning.objective import Objective
+from controller.risk.account import Allowance
+from models.files.checks import at_least
+from models.profile.plant import Plant
+from models.profile.tables import OperatingTables
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The KV cache of an engine."""
+
+    cells: int  # tokens, of all sequences together
+    extent: float | None = None  # cells that a sequence holds from its start; None: as many as it has tokens
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "cells")
+        if self.extent is not None and not (math.isfinite(self.extent) and self.extent > 0.0):
+            raise ValueError(f"extent is {self.extent} cells, must be finite and above 0")
+
+    def batch(self, most: int, held: float) -> int:
+        """Returns how many sequences of `held` cells fit, 1 at least and `most` at most."""
+        return max(1, min(most, int(self.cells / held + 1e-9)))
+
+
+class MemoryOptimizer:
+    """The joint program for one profile's tables, under a memory or without. For one thread at a time."""
+
+    def __init__(self, tables: OperatingTables, objective: Objective, *, clock: Callable[[], float]) -> None:
+        self.tables = tables
+        self.objective = objective
+        self._clock = clock
+        self._free = Optimizer(tables, objective, clock=clock)
+        self._bound: Optimizer | None = None  # None: memory was never short
+        self._batch: int | None = None  # the last one found; None: none was
+
+    def solve(
+        self,
+        load: Load,
+        plant: Plant,
+        *,
+        memory: Memory | None = None,
+        previous: Decision | None = None,
+        elapsed_s: float = 0.0,
+        allowance: Allowance | None = None,
+    ) -> Decision:
+        """Returns the best mixture, and the batch that it leaves room for; `memory` None: as `Optimizer.solve`.
+
+        Raises what that raises.
+        """
+        started = self._clock()
+        extent = None if memory is None else memory.extent
+        planned, full = plant, plant.max_batch
+        if memory is not None and extent is not None:
+            planned = replace(plant, max_batch=memory.batch(full, extent))
+        found = self._free.solve(load, planned, previous=previous, elapsed_s=elapsed_s, allowance=allowance)
+        if memory is None or (extent is None and self.tables.square is None):
+            return found
+        if extent is not None:
+            found = replace(found, cells=extent)
+            return self._reserved(found, load, plant, planned.max_batch, extent) if planned is not plant else found
+        held = mean_cells(self.tables, load, found)
+        if held * full <= memory.cells:
+            return replace(found, cells=held)
+
+        def at(batch: int) -> Decision:
+            return self._program().solve(
+                load, replace(plant, max_batch=batch), previous=previous, elapsed_s=elapsed_s, allowance=allowance,
+                room=memory.cells / batch,
+            )  # fmt: skip
+
+        batch, best = _highest(at, min(self._batch or memory.batch(full, held), full), full)
+        self._batch = batch
+        held = mean_cells(self.tables, load, best)
+        return replace(best, batch=batch, cells=held, solve_s=self._clock() - started)
+
+    def _program(self) -> Optimizer:
+        if self._bound is None:
+            self._bound = Optimizer(self.tables, self.objective, clock=self._clock, memory=True)
+        return self._bound
+
+    def _reserved(self, found: Decision, load: Load, plant: Plant, batch: int, extent: float) -> Decision:
+        """Returns a decision with its batch, and the price of a cell: what one more sequence would spare."""
+        if batch >= plant.max_batch or not found.demand > 0.0:
+            return found
+        wider = replace(plant, max_batch=batch + 1)
+        demand = min(found.demand, self.objective.max_load * replace(plant, max_batch=batch).capacity)
+        spared = found.in_system - wider.in_system(demand)
+        steps = found.demand / batch  # decode steps a second, with the batch full
+        cell = max(0.0, self.objective.latency_weight * spared / extent / steps)
+        return replace(found, batch=batch, prices=replace(found.prices, cell=cell))
+
+
+def mean_cells(tables: OperatingTables, load: Load, decision: Decision) -> float:
+    """Returns the cells that a running sequence holds on average under a decision; 0 if nothing is served."""
+    weight = load.mix[:, None] * decision.mixture
+    steps = float((weight * load.work_ratio[:, None] * tables.tokens).sum())
+    return float((weight * tables.cell_steps(load.work_ratio)).sum()) / steps if steps > 0.0 else 0.0
+
+
+def _highest(at: Callable[[int], Decision], start: int, most: int) -> tuple[int, Decision]:
+    """Returns the batch from 1 to `most` with the highest value, climbing from `start`, and its decision."""
+    best, found = start, at(start)
+    for way in (1, -1):
+        step = 1
+        while 1 <= best + way * step <= most:
+            tried = at(best + way * step)
+            if tried.value > found.value:
+                best, found, step = best + way * step, tried, 2 * step
+            elif step == 1:
+                break
+            else:
+                step = 1
+        if best != start:
+            break
+    return best, found
