@@ -77,6 +77,7 @@ def _decided(tables: OperatingTables, mean: float | None, record: DecisionRecord
             steps=record.slo_steps,
             risk_price=record.risk_price,
             mix=np.array(record.mix),
+            cells=record.cells,
         )
     return move(tables, record.objective, target=target, before=before, elapsed_s=record.elapsed_s)
 

@@ -60,6 +60,19 @@ class Decision:
     cells: float | None = None  # KV cells that a running sequence holds on average, as planned; None: not planned
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPrice:
+    """What KV cells cost."""
+
+    price: float  # correct answers per cell and decode step
+    room: float  # cells that a sequence has on average, for which nothing is paid
+
+    def of(self, tables: OperatingTables, work_ratio: Array) -> Array:
+        """Returns what the cells of each point cost a request, [class, point]; below 0 where it leaves room."""
+        steps = work_ratio[:, None] * tables.tokens
+        return np.asarray(self.price * (tables.cell_steps(work_ratio) - self.room * steps))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MixtureMeans:
     """Means over the mixture of the served requests (those not turned away), by class."""

@@ -13,7 +13,7 @@ whatever the points.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -114,6 +114,15 @@ class MemoryOptimizer:
         steps = found.demand / batch  # decode steps a second, with the batch full
         cell = max(0.0, self.objective.latency_weight * spared / extent / steps)
         return replace(found, batch=batch, prices=replace(found.prices, cell=cell))
+
+
+def cells_of(tables: OperatingTables, load: Load, points: Sequence[int]) -> float:
+    """Returns the cells that a running sequence holds on average, where each class has one point; 1 if unknown."""
+    if tables.square is None:
+        return 1.0
+    classes, chosen = np.arange(len(points)), list(points)
+    weight = load.mix * load.work_ratio * tables.tokens[classes, chosen]
+    return float((load.mix * tables.cell_steps(load.work_ratio)[classes, chosen]).sum() / weight.sum())
 
 
 def mean_cells(tables: OperatingTables, load: Load, decision: Decision) -> float:

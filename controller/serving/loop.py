@@ -95,7 +95,7 @@ class ServingLoop:
         self._arrived = self._finished = 0
         self._ended: deque[EndedRequest] = deque(maxlen=ENDED)
         self._observer = observer
-        self._report = None if observer is None else StepReport(observer)
+        self._report = None if observer is None else StepReport(observer, engine)
 
     @property
     def observed(self) -> bool:

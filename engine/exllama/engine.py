@@ -59,7 +59,7 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="exllama", masks=True, constraints=True, token_log_probs=True)
+        return Capabilities(engine="exllama", masks=True, constraints=True, token_log_probs=True, growing=True)
 
     def _start_probe(self, state: LeasedSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         state.probe = LeasedProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))

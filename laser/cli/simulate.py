@@ -126,6 +126,12 @@ if TYPE_CHECKING:
     help="Have running thoughts pause for waiting requests that go before them by --head-start-s.",
 )
 @click.option("--max-batch", type=click.IntRange(1), help=f"{MAX_BATCH} [default: as calibrated]")
+@click.option("--cells", type=click.IntRange(1), help="Tokens of KV cache that all requests share. [default: 65536]")
+@click.option(
+    "--growing",
+    is_flag=True,
+    help="Requests take cells as they grow, as with ExLlamaV2; else, from their start, all that they may need.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write all simulated requests here, as JSON."
 )
@@ -155,6 +161,8 @@ def command(
     orders: bool,
     pauses: bool,
     max_batch: int | None,
+    cells: int | None,
+    growing: bool,
     out: Path | None,
 ) -> None:
     """Try a policy under a load without decoding anything: serve it in simulated time, from a calibration.
@@ -180,6 +188,8 @@ def command(
             solve_delay_s=solve_delay,
             prefill_s=None if prefill_us is None else prefill_us * 1e-6,
             max_batch=max_batch,
+            cells=cells,
+            growing=growing,
             head_start_s=head_start_s,
             pauses=pauses,
             orders=orders,
