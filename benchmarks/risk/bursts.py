@@ -29,6 +29,7 @@ from controller.policies.load_aware import LoadAware
 from controller.serving.ordering.turns import ServingOrder
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
+from experiments.calibration.traces import run_questions
 from experiments.request_record import RequestRecord
 from experiments.simulation.give_up_of_records import given_up
 from experiments.simulation.recording import Recording, read_calibration, recording
@@ -66,7 +67,8 @@ class Bench:
         profile = given_up(chat, found) if give_up else found.profile
         known = recording(chat, profile, found.log, found.questions)
         machine = replace(profiled_machine(profile), max_batch=MAX_BATCH)
-        right = tuple(found.log.traces[number].right for number in range(len(found.questions)))
+        traces = found.log.of(run_questions(found.questions)).traces
+        right = tuple(traces[number].right for number in range(len(found.questions)))
         return cls(profile=profile, recorded=known, machine=machine, right=right)
 
     @property
