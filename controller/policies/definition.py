@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from controller.policies.restricted import giving_up, within_account, within_risk
+from controller.policies.restricted import giving_up, within_account, within_risk, worst_benchmark
 from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
 from models.profile.profile import Profile, ProfileError
 
@@ -32,19 +32,26 @@ class PolicyContext:
     controller: Callable[[Profile], AdaptivePolicy]  # builds the load-aware controller for a profile's certified points
 
     def certified(
-        self, kind: str, risk: float | None = None, peak: float | None = None, *, give_up: bool = False
+        self,
+        kind: str,
+        risk: float | None = None,
+        peak: float | None = None,
+        *,
+        give_up: bool = False,
+        worst: bool = False,
     ) -> Profile:
         """Returns the model's profile, certified at `risk`; None: at the calibration's.
 
         With a `peak` above the risk, the risk is kept on average, by an account, and the peak with each request.
-        `give_up`: the points at which hopeless thoughts are given up are in use, too.
+        `give_up`: the points at which hopeless thoughts are given up are in use, too. `worst`: the risk is that of the
+        worst benchmark, too.
 
         Raises ProfileError, which names the policy's kind, if there is no profile, if the profile has too few questions
         for the risk, if its certificate is one of nothing, or if no giving up is certified that is wanted.
         """
         if self.profile is None:
             raise ProfileError(f"policy is {kind}, which needs a profile, and there is none")
-        found = certified_at(self.profile, risk, peak, give_up=give_up)
+        found = certified_at(self.profile, risk, peak, give_up=give_up, worst=worst)
         if found.refused is not None:
             raise ProfileError(f"policy is {kind}, but the profile certifies nothing: {found.refused}")
         return found
@@ -98,18 +105,22 @@ def check_threshold(threshold: float | None) -> None:
         raise ValueError(f"threshold is {threshold}, must lie in (0, 1]")
 
 
-def certified_at(profile: Profile, risk: float | None, peak: float | None, *, give_up: bool = False) -> Profile:
+def certified_at(
+    profile: Profile, risk: float | None, peak: float | None, *, give_up: bool = False, worst: bool = False
+) -> Profile:
     """Returns a profile as it is certified at `risk` (None: the calibration's), for an account if there is a `peak`.
 
-    `give_up`: its points at which hopeless thoughts are given up are in use, too. Raises ProfileError where
-    `within_risk`, `within_account` or `giving_up` does.
+    `give_up`: its points at which hopeless thoughts are given up are in use, too; `worst`: the risk is that of the
+    worst benchmark, too. Raises ProfileError where `within_risk`, `within_account`, `giving_up` or `worst_benchmark`
+    does.
     """
     mean = profile.certificate.epsilon if risk is None else risk
     if peak is not None and peak != mean:
         profile = within_account(profile, mean, peak)
     elif risk is not None:
         profile = within_risk(profile, risk)
-    return giving_up(profile) if give_up else profile
+    profile = giving_up(profile) if give_up else profile
+    return worst_benchmark(profile) if worst else profile
 
 
 def check_peak(risk: float | None, peak: float | None) -> None:

@@ -28,6 +28,8 @@ class LoadAware:
     risk_peak: float | None = None
     # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
     give_up: bool = False
+    # whether the risk is that of the benchmark that exits harm most, too: so no family of questions pays for another
+    worst_benchmark: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
@@ -36,7 +38,9 @@ class LoadAware:
             raise ValueError(f"give_up is True, must be False: policy {self.kind} has one lever alone")
 
     def make(self, context: PolicyContext) -> Made:
-        certified = context.certified(self.kind, self.risk, self.risk_peak, give_up=self.give_up)
+        certified = context.certified(
+            self.kind, self.risk, self.risk_peak, give_up=self.give_up, worst=self.worst_benchmark
+        )
         controller = context.controller(self._usable(certified))
         return Made(policy=controller, observer=controller)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.profile.certificate import Certificate, certify
-from models.profile.harm import Harm
+from models.profile.harm import ALIVE_SHARE, Harm
 from models.profile.profile import Profile, ProfileError
 
 
@@ -83,6 +83,30 @@ def giving_up(profile: Profile) -> Profile:
     if profile.give_up.refused is not None:
         raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
     return replace(profile, gives_up=True, contest=None)
+
+
+def worst_benchmark(profile: Profile) -> Profile:
+    """Returns the profile with the points at which every benchmark's risk is within the profile's, too.
+
+    With an account of risk requests are charged for the worst benchmark. Raises ProfileError if the benchmarks were not
+    told apart, or if thoughts are given up, which is not counted by benchmark.
+    """
+    apart, given = profile.benchmarks, profile.certificate
+    if apart is None:
+        raise ProfileError(
+            "worst_benchmark is True, but the profile does not tell its benchmarks apart: run `laser calibrate` again"
+        )
+    if profile.gives_up:
+        raise ProfileError(
+            "worst_benchmark is True and give_up, too: what giving up harms was not counted by benchmark"
+        )
+    safe = apart.certified(given.epsilon, given.delta)
+    if given.mean is not None:
+        safe = apart.charges((1.0 - ALIVE_SHARE) * given.delta) <= given.epsilon
+    both = np.array(given.certified) & safe
+    both[0, 0] = given.certified[0][0]
+    said = replace(given, certified=tuple(tuple(row) for row in both.tolist()))
+    return replace(profile, certificate=said, worst_benchmark=True, contest=None)
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

@@ -170,6 +170,7 @@ def calibrate(
         steady=steady,
         looked=looked(_before(path, identity), *_looks(keys, budgets, spec.score, settings)),
         give_up=settings.give_up,
+        benchmarks={number: question.benchmark for number, question in enumerate(questions)},
     )
     write_profile(path, found)
     return Calibrated(

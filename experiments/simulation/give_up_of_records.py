@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.serving.trials import probe_spec
 from experiments.calibration.looks import CertificateLook, looked
-from experiments.calibration.profile import Levels, planned, with_give_up
+from experiments.calibration.profile import Levels, planned, with_benchmarks, with_give_up
 from experiments.calibration.traces import run_questions
 from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
@@ -32,13 +32,7 @@ def add_give_up(chat: ChatModel, directory: Path, file: Path, *, files: Sequence
 def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
     """Returns the profile with giving up tabulated on its records; it counts as one more look at a certificate."""
     profile, mine = known.profile, run_questions(known.questions, files)
-    log = known.log.of(mine)
-    _, seed = calibrated_questions(profile)
-    options = profile.provenance.get("options")
-    budgets = options.get("budgets") if isinstance(options, Mapping) else None
-    choice = next(iter(log.choices), None)
-    _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), choice)
-    unseen = [number for number in range(len(known.questions)) if number not in pilot]
+    log, unseen = known.log.of(mine), unseen_of(known, files)
     spec = probe_spec(chat.thinking, chat.stop_tokens, Score(profile.score))
     made = with_give_up(profile, traces=log.traces, closings=log.closings, unseen=unseen, spec=spec)
     look = CertificateLook(
@@ -49,3 +43,27 @@ def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = 
         curves=LADDER,
     )
     return replace(made, provenance={**profile.provenance, "looked": looked(profile, look)})
+
+
+def told_apart(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
+    """Returns the profile with its benchmarks told apart on its records."""
+    profile, log = known.profile, known.log.of(run_questions(known.questions, files))
+    return with_benchmarks(
+        profile,
+        {number: question.benchmark for number, question in enumerate(known.questions)},
+        traces=log.traces,
+        closings=log.closings,
+        unseen=unseen_of(known, files),
+        spec=probe_spec(chat.thinking, chat.stop_tokens, Score(profile.score)),
+    )
+
+
+def unseen_of(known: CalibratedRecords, files: Sequence[Path] = ()) -> list[int]:
+    """Returns the numbers of the calibration's questions that did not choose its budgets."""
+    profile, mine = known.profile, run_questions(known.questions, files)
+    _, seed = calibrated_questions(profile)
+    options = profile.provenance.get("options")
+    budgets = options.get("budgets") if isinstance(options, Mapping) else None
+    choice = next(iter(known.log.of(mine).choices), None)
+    _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), choice)
+    return [number for number in range(len(known.questions)) if number not in pilot]

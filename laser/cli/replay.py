@@ -40,6 +40,7 @@ SHOWN = 20  # changed decisions that are listed, at most
 @risk_option
 @peak_option
 @click.option("--give-up", is_flag=True, help="The policy gave hopeless thoughts up, `--set give_up=true`.")
+@click.option("--worst-benchmark", is_flag=True, help="The policy had `--set worst_benchmark=true`.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -49,6 +50,7 @@ def command(
     risk: float | None,
     risk_peak: float | None,
     give_up: bool,
+    worst_benchmark: bool,
 ) -> None:
     """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
 
@@ -63,7 +65,7 @@ def command(
     from models.profile.profile import ProfileError
 
     try:
-        profile = _profile(profile_file, policy, risk, risk_peak, give_up=give_up)
+        profile = _profile(profile_file, policy, risk, risk_peak, give_up=give_up, worst=worst_benchmark)
         records = list(read_decisions(log_file, len(profile.classes)))
         with progress().stage("Replay", len(records)) as advance:
             found = replay(profile, _counted(records, advance))
@@ -80,13 +82,15 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
         advance(1)
 
 
-def _profile(file: Path | None, policy: str, risk: float | None, peak: float | None, *, give_up: bool) -> Profile:
+def _profile(
+    file: Path | None, policy: str, risk: float | None, peak: float | None, *, give_up: bool, worst: bool
+) -> Profile:
     from controller.policies.definition import certified_at
     from controller.policies.restricted import budgets_only, thresholds_only
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, give_up=give_up)
+    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, give_up=give_up, worst=worst)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
 

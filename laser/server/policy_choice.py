@@ -77,7 +77,8 @@ class ChosenPolicy:
         if self.profile is None or not controlled:
             return self.profile
         risk, peak = (getattr(self.settings, name, None) for name in ("risk", "risk_peak"))
-        return certified_at(self.profile, risk, peak, give_up=getattr(self.settings, "give_up", False))
+        give_up, worst = (getattr(self.settings, name, False) for name in ("give_up", "worst_benchmark"))
+        return certified_at(self.profile, risk, peak, give_up=give_up, worst=worst)
 
     @property
     def controller(self) -> Controller | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
 from models.hub.name import called
 from models.kinds.kind import AnswerKind
+from models.profile.benchmarks import ByBenchmark
 from models.profile.cells import prompt_tokens, squares
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
 from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
-from models.profile.harm import Corner, Harm
+from models.profile.harm import ALIVE_SHARE, Corner, Harm
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
@@ -115,6 +116,8 @@ class Profile:
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
     gives_up: bool = False  # whether those points are in use, as a policy chooses; no file keeps it
+    benchmarks: ByBenchmark | None = None  # the certificate's questions apart; None: calibrated before it was kept
+    worst_benchmark: bool = False  # whether the worst benchmark's risk counts, as a policy chooses; no file keeps it
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -172,7 +175,11 @@ class Profile:
         """What an account of risk charges; None: the profile is certified without an account."""
         if self.certificate.mean is None:
             return None
-        return Harm.of(self.certificate, len(self.classes), self.curves)
+        found = Harm.of(self.certificate, len(self.classes), self.curves)
+        if self.benchmarks is None or not self.worst_benchmark:
+            return found
+        worst = self.benchmarks.charges((1.0 - ALIVE_SHARE) * self.certificate.delta)
+        return replace(found, bounds=np.maximum(found.bounds, worst))
 
     def _charges(self, places: list[Corner]) -> Charges | None:
         harm = self.harm
@@ -257,7 +264,10 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["answers"]
     if profile.give_up is None:
         del said["give_up"]
-    del said["gives_up"]
+    if profile.benchmarks is None:
+        del said["benchmarks"]
+    for chosen in ("gives_up", "worst_benchmark"):
+        del said[chosen]
     return said
 
 
