@@ -24,14 +24,13 @@ from models.files.envelope import Envelope, Head, sha256_of
 from models.hub.name import called
 from models.kinds.kind import AnswerKind
 from models.profile.benchmarks import ByBenchmark
-from models.profile.cells import prompt_tokens, squares
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
 from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import ALIVE_SHARE, Corner, Harm
-from models.profile.plant import Plant, StepTime
+from models.profile.plant import Plant, StepTime, prompt_tokens, squares
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
 
