@@ -21,6 +21,7 @@ from controller.load import Load
 from controller.planning.bisection import decide
 from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
+from controller.planning.memory import Memory, MemoryOptimizer
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMapper
 from controller.risk.account import Allowance
@@ -28,6 +29,7 @@ from models.profile.give_up import LADDER, GiveUpCurve
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 
+CELLS = 6000  # of KV cache, that bind under most of the random loads
 AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
 
 
@@ -84,6 +86,73 @@ def charged(tables: OperatingTables) -> OperatingTables:
     budget = np.log2(tables.budgets.max() / tables.budgets)
     risk = 0.2 * (1.0 - tables.thresholds) + 0.005 * budget + 0.01 * tables.levels
     return replace(tables, charges=Charges(of=np.tile(risk, (len(tables.classes), 1)), own=False))
+
+
+def with_cells(tables: OperatingTables) -> OperatingTables:
+    """Returns the tables of requests whose cells are known: lengths spread as exponential ones do, prompts of 100."""
+    return replace(tables, square=2.0 * tables.tokens**2, prompt=100.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Solves with a lever and without, one after the other for each load, so that other work slows both alike."""
+
+    lever: str
+    resolve_ms: tuple[float, float]  # median without and with
+    resolve_p99_ms: tuple[float, float]
+    map_ms: tuple[float, float]
+    map_p99_ms: tuple[float, float]
+
+
+def compared(*, solves: int, seed: int) -> list[Compared]:
+    """Times each lever of the optimiser, and all of them, against the plain program in one run."""
+    return [
+        _compared(name, curves, account, memory, solves, seed)
+        for name, curves, account, memory in (
+            ("nothing", (), False, False),
+            ("giving up", LADDER, False, False),
+            ("account of risk", (), True, False),
+            ("cells", (), False, True),
+            ("all", LADDER, True, True),
+        )
+    ]
+
+
+def _compared(
+    name: str, curves: Sequence[GiveUpCurve], account: bool, memory: bool, solves: int, seed: int
+) -> Compared:
+    objective, rng = Objective(), np.random.default_rng(seed)
+    plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
+    plain = saturating_profile()
+    full = with_cells(charged(saturating_profile(curves)) if account else saturating_profile(curves))
+    programs = [MemoryOptimizer(tables, objective, clock=time.perf_counter) for tables in (plain, full)]
+    mappers = [PolicyMapper(tables, objective, clock=time.perf_counter) for tables in (plain, full)]
+    previous: list[Decision | None] = [None, None]
+    times: list[list[list[float]]] = [[[], []], [[], []]]  # [re-solve, map][without, with]
+    loads = random_loads(rng, solves + 20, highest=4.0)  # the first ones compile, and tell the tangents
+    for number, load in enumerate(loads):
+        allowance = Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if account else None
+        for k in (0, 1):
+            started = time.perf_counter()
+            decision = programs[k].solve(
+                load, plant, previous=previous[k], elapsed_s=5.0, allowance=allowance if k else None,
+                memory=Memory(cells=CELLS) if k and memory else None,
+            )  # fmt: skip
+            took, previous[k] = time.perf_counter() - started, decision
+            if number < 20:
+                continue
+            times[0][k].append(took)
+            if number % 5 == 0:
+                narrower = replace(plant, max_batch=decision.batch or plant.max_batch)
+                times[1][k].append(mappers[k].solve(load, narrower, allowance if k else None).solve_s)
+    ms = [[_times(each) for each in both] for both in times]
+    return Compared(
+        lever=name,
+        resolve_ms=(ms[0][0].median_ms, ms[0][1].median_ms),
+        resolve_p99_ms=(ms[0][0].p99_ms, ms[0][1].p99_ms),
+        map_ms=(ms[1][0].median_ms, ms[1][1].median_ms),
+        map_p99_ms=(ms[1][0].p99_ms, ms[1][1].p99_ms),
+    )
 
 
 def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[Load]:
@@ -150,6 +219,10 @@ def _times(seconds: Sequence[float]) -> Times:
     )
 
 
+def _change(both: tuple[float, float]) -> str:
+    return f"{both[0]:.2f} -> {both[1]:.2f} (x {both[1] / both[0]:.2f})"
+
+
 def main() -> None:
     """Command line: measure, print the table, and write the JSON file if one is named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.solver", description=__doc__)
@@ -158,9 +231,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--give-up", action="store_true", help="with points at which hopeless thoughts are given up")
     parser.add_argument("--account", action="store_true", help="with an account of risk")
+    parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)
+    if options.compare:
+        print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores; medians and p99, ms, without -> with")
+        found = compared(solves=options.solves, seed=options.seed)
+        for one in found:
+            print(
+                f"{one.lever:16} re-solve {_change(one.resolve_ms)}, p99 {_change(one.resolve_p99_ms)}; "
+                f"map {_change(one.map_ms)}, p99 {_change(one.map_p99_ms)}"
+            )
+        if options.out is not None:
+            report.write(options.out, ran, {one.lever: asdict(one) for one in found})
+        return
     curves = LADDER if options.give_up else ()
     result = measure(
         solves=options.solves, rebuilds=options.rebuilds, seed=options.seed, curves=curves, account=options.account

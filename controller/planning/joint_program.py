@@ -39,7 +39,7 @@ from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
-PLANTS = 8  # of which the tangents are kept
+PLANTS = 32  # of which the tangents are kept
 
 
 class Optimizer:

@@ -94,10 +94,20 @@ class MemoryOptimizer:
                 room=memory.cells / batch,
             )  # fmt: skip
 
-        batch, best = _highest(at, min(self._batch or memory.batch(full, held), full), full)
-        self._batch = batch
+        start = min(self._batch or memory.batch(full, held), full)
+        self._batch, best = _highest(at, lambda one, batch: self._way(one, load, plant, batch), start, full)
         held = mean_cells(self.tables, load, best)
-        return replace(best, batch=batch, cells=held, solve_s=self._clock() - started)
+        return replace(best, batch=self._batch, cells=held, solve_s=self._clock() - started)
+
+    def _way(self, found: Decision, load: Load, plant: Plant, batch: int) -> int:
+        """Returns 1 if one sequence more than `batch` spares more waiting than its cells cost, −1 if one less does."""
+        plants = [replace(plant, max_batch=b) for b in (max(1, batch - 1), batch, batch + 1)]
+        demand = min(found.demand, self.objective.max_load * plants[0].capacity)
+        waiting = [self.objective.latency_weight * one.in_system(demand) for one in plants]
+        bound = [found.prices.capacity * self.objective.max_load * one.capacity for one in plants]
+        cost = found.prices.cell * mean_cells(self.tables, load, found) * found.demand / batch
+        fewer, more = (waiting[k] - waiting[k + 1] + bound[k + 1] - bound[k] for k in (0, 1))
+        return 1 if more > cost else -1 if fewer < cost else 0
 
     def _program(self) -> Optimizer:
         if self._bound is None:
@@ -132,19 +142,24 @@ def mean_cells(tables: OperatingTables, load: Load, decision: Decision) -> float
     return float((weight * tables.cell_steps(load.work_ratio)).sum()) / steps if steps > 0.0 else 0.0
 
 
-def _highest(at: Callable[[int], Decision], start: int, most: int) -> tuple[int, Decision]:
-    """Returns the batch from 1 to `most` with the highest value, climbing from `start`, and its decision."""
-    best, found = start, at(start)
-    for way in (1, -1):
-        step = 1
-        while 1 <= best + way * step <= most:
-            tried = at(best + way * step)
-            if tried.value > found.value:
-                best, found, step = best + way * step, tried, 2 * step
-            elif step == 1:
-                break
-            else:
-                step = 1
-        if best != start:
+def _highest(
+    at: Callable[[int], Decision], way: Callable[[Decision, int], int], start: int, most: int
+) -> tuple[int, Decision]:
+    """Returns the batch from 1 to `most` with the highest value of those on the way uphill from `start`."""
+    low, high, batch, step = 1, most, start, 1
+    tried: dict[int, Decision] = {}
+    while batch not in tried:
+        tried[batch] = at(batch)
+        to = way(tried[batch], batch)
+        if to > 0:
+            low = min(batch + 1, high)
+        elif to < 0:
+            high = max(batch - 1, low)
+        else:
             break
-    return best, found
+        batch = min(max(batch + to * step, low), high)
+        if len(tried) > 1 and low > 1 and high < most:
+            batch = (low + high) // 2
+        step *= 2
+    best = max(tried, key=lambda one: tried[one].value)
+    return best, tried[best]
