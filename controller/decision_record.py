@@ -183,6 +183,8 @@ class DecisionRecord:
         said = {name: value for name, value in _plain(self).items() if name not in absent}
         if self.situation is not None and self.situation.allowance is None:
             del said["situation"]["allowance"]
+        if self.shadow_prices is not None and not self.shadow_prices.cell:
+            del said["shadow_prices"]["cell"]
         return said
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from controller.load import Load
@@ -27,6 +27,10 @@ class SolveRequest:
     allowance: Allowance | None = None  # of an account of risk; None: there is no account
     memory: Memory | None = None  # of the engine; None: it is not planned
 
+    def at(self, batch: int | None) -> SolveRequest:
+        """Returns the request for a plant of so large a batch; None: for its own."""
+        return self if batch is None else replace(self, plant=replace(self.plant, max_batch=batch))
+
     def differs(self, load: Load, step_time: StepTime, share: float) -> bool:
         """Whether the rate, a work ratio or the step time is another by more than `share` of what it was."""
         batch, context = self.plant.max_batch, self.plant.context
@@ -40,11 +44,15 @@ class Plan:
     """Both programs' solutions: the policy map's prices, and the joint program's decision for the mean over time."""
 
     request: SolveRequest
-    mapped: SolveRequest  # what the policy map was solved for: the request, with the batch that memory leaves room for
     prices: tuple[float, ...]  # correct answers that a token costs the others, by requests in the system: 1, 2, …
     decision: Decision  # the joint optimum: floors, shadow prices, expected accuracy and load
     solve_s: float
     risk: float = 0.0  # correct answers per unit of risk that the map's allowance costs beyond the worth of kept risk
+
+    @property
+    def mapped(self) -> SolveRequest:
+        """What the policy map was solved for: the request, with the batch that memory leaves room for."""
+        return self.request.at(self.decision.batch)
 
     def price(self, in_system: int) -> float:
         """Returns the token price with `in_system` requests in the system."""

@@ -7,7 +7,6 @@ constraint. So limits come from the map's prices; floors, expectations and shado
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from controller.planning.decision import Decision
 from controller.planning.memory import MemoryOptimizer
@@ -39,14 +38,11 @@ class Planner:
             allowance=request.allowance,
             memory=request.memory,
         )
-        mapped = request
-        if decision.batch is not None:
-            mapped = replace(request, plant=replace(request.plant, max_batch=decision.batch))
+        mapped = request.at(decision.batch)
         found = mapper.solve(mapped.load, mapped.plant, mapped.allowance)
         self._previous = request.time_s, decision
         return Plan(
             request=request,
-            mapped=mapped,
             prices=tuple(float(price) for price in found.price),
             decision=decision,
             solve_s=self._clock() - started,

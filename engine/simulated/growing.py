@@ -65,7 +65,7 @@ class GrowingEngine(SimulatedEngine):
             if self._taken + len(self._running) <= self._machine.cells or len(self._running) < 2:
                 return
             state = self._running[sequence]
-            if sequence in told or not self._can_pause(state) or state.untold(self._passed):
+            if sequence in told or not self._can_pause(state):
                 continue
             if state.probe is None or self._has_answer(state):
                 self.pause(sequence)
