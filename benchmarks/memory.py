@@ -38,7 +38,7 @@ LONG = 700.0  # cells that the bundled model's requests hold from their start wh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class CacheSituation:
     """An engine's memory, and its load."""
 
     cells: int
@@ -52,7 +52,7 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class CacheOutcome:
     """What a run served."""
 
     accuracy: float
@@ -60,15 +60,15 @@ class Outcome:
     utility: float  # 100·accuracy, less what waiting costs
 
 
-def situations() -> Iterator[Situation]:
+def situations() -> Iterator[CacheSituation]:
     """All situations."""
     for growing in (False, True):
         for cells in CELLS:
             for load in LOADS:
-                yield Situation(cells=cells, growing=growing, load=load)
+                yield CacheSituation(cells=cells, growing=growing, load=load)
 
 
-def rate_of(bench: Bench, one: Situation) -> float:
+def rate_of(bench: Bench, one: CacheSituation) -> float:
     """Returns the requests/s of a situation."""
     plant = bench.profile.plant_model()
     held = plant.context if one.growing else LONG
@@ -76,7 +76,7 @@ def rate_of(bench: Bench, one: Situation) -> float:
     return one.load * fits.capacity / bench.profile.full_thought_tokens
 
 
-def run(bench: Bench, one: Situation, seed: int, *, memory: bool) -> Outcome:
+def run(bench: Bench, one: CacheSituation, seed: int, *, memory: bool) -> CacheOutcome:
     """Serves a situation with cells planned or not."""
     rng = np.random.default_rng(seed)
     times = Poisson(rate=rate_of(bench, one)).arrivals(DURATION_S, rng)
@@ -89,7 +89,7 @@ def run(bench: Bench, one: Situation, seed: int, *, memory: bool) -> Outcome:
     )
     right = float(np.mean([record.right is True for record in records]))
     latency = float(np.mean([record.latency_s for record in records]))
-    return Outcome(accuracy=right, latency_s=latency, utility=100.0 * right - bench.wait_worth * latency)
+    return CacheOutcome(accuracy=right, latency_s=latency, utility=100.0 * right - bench.wait_worth * latency)
 
 
 def interval(differences: list[float]) -> tuple[float, float, float]:

@@ -94,7 +94,7 @@ def with_cells(tables: OperatingTables) -> OperatingTables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class ComparedSolves:
     """Solves with a lever and without, one after the other for each load, so that other work slows both alike."""
 
     lever: str
@@ -104,7 +104,7 @@ class Compared:
     map_p99_ms: tuple[float, float]
 
 
-def compared(*, solves: int, seed: int) -> list[Compared]:
+def compared(*, solves: int, seed: int) -> list[ComparedSolves]:
     """Times each lever of the optimiser, and all of them, against the plain program in one run."""
     return [
         _compared(name, curves, account, memory, solves, seed)
@@ -120,7 +120,7 @@ def compared(*, solves: int, seed: int) -> list[Compared]:
 
 def _compared(
     name: str, curves: Sequence[GiveUpCurve], account: bool, memory: bool, solves: int, seed: int
-) -> Compared:
+) -> ComparedSolves:
     objective, rng = Objective(), np.random.default_rng(seed)
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
     plain = saturating_profile()
@@ -146,7 +146,7 @@ def _compared(
                 narrower = replace(plant, max_batch=decision.batch or plant.max_batch)
                 times[1][k].append(mappers[k].solve(load, narrower, allowance if k else None).solve_s)
     ms = [[_times(each) for each in both] for both in times]
-    return Compared(
+    return ComparedSolves(
         lever=name,
         resolve_ms=(ms[0][0].median_ms, ms[0][1].median_ms),
         resolve_p99_ms=(ms[0][0].p99_ms, ms[0][1].p99_ms),

@@ -37,6 +37,7 @@ class ShadowPrices:
     floor: tuple[float, ...]  # per unit of each class's accuracy floor
     threshold: tuple[float, ...]  # per unit of each class's threshold, where the rate limit binds
     cell: float = 0.0  # per cell of KV cache and decode step, beyond a sequence's room; 0: memory does not bind
+    sequence: float = 0.0  # per request, for memory of one sequence more; 0: memory does not bind
 
     @classmethod
     def of(cls, prices: Prices) -> ShadowPrices:
@@ -48,6 +49,7 @@ class ShadowPrices:
             floor=tuple(prices.floor.tolist()),
             threshold=tuple(prices.threshold.tolist()),
             cell=prices.cell,
+            sequence=prices.sequence,
         )
 
 
@@ -183,8 +185,9 @@ class DecisionRecord:
         said = {name: value for name, value in _plain(self).items() if name not in absent}
         if self.situation is not None and self.situation.allowance is None:
             del said["situation"]["allowance"]
-        if self.shadow_prices is not None and not self.shadow_prices.cell:
-            del said["shadow_prices"]["cell"]
+        for name in ("cell", "sequence"):
+            if self.shadow_prices is not None and not getattr(self.shadow_prices, name):
+                del said["shadow_prices"][name]
         return said
 
     @classmethod
@@ -235,6 +238,7 @@ def _prices(said: _Object) -> ShadowPrices:
         floor=said.numbers("floor"),
         threshold=said.numbers("threshold"),
         cell=0.0 if said.null("cell", older=True) else said.number("cell"),
+        sequence=0.0 if said.null("sequence", older=True) else said.number("sequence"),
     )
 
 

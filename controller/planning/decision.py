@@ -26,6 +26,9 @@ class Prices:
     # correct answers per cell of KV cache and decode step, beyond what a sequence has room for on average: each class
     # maximises Q − token·κ·W − cell·(C − room·κ·W); 0: memory does not bind
     cell: float = 0.0
+    # correct answers per request that memory for one sequence more would bring, as the batch is whole sequences; 0:
+    # memory does not bind
+    sequence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

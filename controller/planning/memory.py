@@ -97,6 +97,7 @@ class MemoryOptimizer:
         start = min(self._batch or memory.batch(full, held), full)
         self._batch, best = _highest(at, lambda one, batch: self._way(one, load, plant, batch), start, full)
         held = mean_cells(self.tables, load, best)
+        best = self._priced(best, load, plant, self._batch)
         return replace(best, batch=self._batch, cells=held, solve_s=self._clock() - started)
 
     def _way(self, found: Decision, load: Load, plant: Plant, batch: int) -> int:
@@ -118,12 +119,16 @@ class MemoryOptimizer:
         """Returns a decision with its batch, and the price of a cell: what one more sequence would spare."""
         if batch >= plant.max_batch or not found.demand > 0.0:
             return found
-        wider = replace(plant, max_batch=batch + 1)
-        demand = min(found.demand, self.objective.max_load * replace(plant, max_batch=batch).capacity)
-        spared = found.in_system - wider.in_system(demand)
-        steps = found.demand / batch  # decode steps a second, with the batch full
-        cell = max(0.0, self.objective.latency_weight * spared / extent / steps)
-        return replace(found, batch=batch, prices=replace(found.prices, cell=cell))
+        found = self._priced(replace(found, batch=batch), load, plant, batch)
+        steps = found.demand / batch / max(load.rate, self.objective.min_rate)  # decode steps a request, batch full
+        return replace(found, prices=replace(found.prices, cell=found.prices.sequence / extent / steps))
+
+    def _priced(self, found: Decision, load: Load, plant: Plant, batch: int) -> Decision:
+        """Returns a decision with the price of memory for a sequence: what one more of them would spare a request."""
+        here, wider = (replace(plant, max_batch=b) for b in (batch, batch + 1))
+        demand = min(found.demand, self.objective.max_load * here.capacity)
+        spared = max(0.0, here.in_system(demand) - wider.in_system(demand)) / max(load.rate, self.objective.min_rate)
+        return replace(found, prices=replace(found.prices, sequence=self.objective.latency_weight * spared))
 
 
 def cells_of(tables: OperatingTables, load: Load, points: Sequence[int]) -> float:
@@ -145,7 +150,7 @@ def mean_cells(tables: OperatingTables, load: Load, decision: Decision) -> float
 def _highest(
     at: Callable[[int], Decision], way: Callable[[Decision, int], int], start: int, most: int
 ) -> tuple[int, Decision]:
-    """Returns the batch from 1 to `most` with the highest value of those on the way uphill from `start`."""
+    """Returns a batch from 1 to `most` whose value is the highest on the way uphill from `start`, and its decision."""
     low, high, batch, step = 1, most, start, 1
     tried: dict[int, Decision] = {}
     while batch not in tried:
@@ -161,5 +166,9 @@ def _highest(
         if len(tried) > 1 and low > 1 and high < most:
             batch = (low + high) // 2
         step *= 2
-    best = max(tried, key=lambda one: tried[one].value)
-    return best, tried[best]
+    while True:  # what one sequence more is worth at fixed points is not all: the points change, too
+        best = max(tried, key=lambda one: tried[one].value)
+        beside = [one for one in (best - 1, best + 1) if 1 <= one <= most and one not in tried]
+        if not beside:
+            return best, tried[best]
+        tried |= {one: at(one) for one in beside}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from experiments.analysis.analysis import Analysis
-from experiments.analysis.capacity import Capacity
+from experiments.analysis.capacity import Capacity, MemoryAtRate
 from experiments.analysis.checks import Checks
 from experiments.analysis.fronts import Fronts, latency_at
 from experiments.analysis.levers import PEAK, LeverWorth, OrderWorth
@@ -29,7 +29,8 @@ def tables(one: Situation, found: Analysis) -> str:
         fronts,
         "\n".join([levers, *_order(found.levers.order)]),
         decisions,
-        *("\n".join(part) for part in (_capacity(one, found.capacity), _checks(found.checks))),
+        "\n".join([*_capacity(one, found.capacity), *_memory(one, found.memory)]),
+        "\n".join(_checks(found.checks)),
     ]
     wrong = others[: len(found.misspecification)]
     parts += wrong
@@ -198,6 +199,24 @@ def _capacity(one: Situation, found: Capacity) -> list[str]:
     note = (
         "turned away, also `shed`: a request that is refused because serving it would cost the others more right "
         "answers than one; losing: accuracy below full thought's"
+    )
+    return [*lines, *wrapped(note, indent="  ")]
+
+
+def _memory(one: Situation, found: tuple[MemoryAtRate, ...]) -> list[str]:
+    if not found:
+        return []
+    lines = []
+    for each in found:
+        lines += _fact(
+            f"{one.cells} cells at {each.rate:g}/s",
+            f"{each.batch} requests at once of {each.cells:.0f} cells each ({each.cells_without:.0f} if cells were "
+            f"free); 1,000 tokens cost {1e3 * each.token_price:.3g} correct answers, a million cell-steps "
+            f"{1e6 * each.cell_price:.3g}; memory for one request more at once brings each {each.sequence_price:.3g}",
+        )
+    note = (
+        "cell: a token of KV cache; cell-step: a cell held over a decode step, beyond what a request has room for; 0: "
+        "memory does not bind, or has room for a part of one request more"
     )
     return [*lines, *wrapped(note, indent="  ")]
 

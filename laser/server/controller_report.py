@@ -86,6 +86,7 @@ class PricesReport(BaseModel):
     threshold: dict[str, float]  # per unit of threshold, where the rate limit binds
     # per cell of KV cache and decode step, beyond what a sequence has room for; null: cells are not planned
     cell: float | None = None
+    sequence: float | None = None  # per request, for memory of one more request at once; null: cells are not planned
 
 
 class RiskReport(BaseModel):
@@ -249,6 +250,7 @@ def _prices(state: ControllerStatus) -> PricesReport | None:
         floor=_floats(state, prices.floor.tolist()),
         threshold=_floats(state, prices.threshold.tolist()),
         cell=None if state.decision.cells is None else prices.cell,
+        sequence=None if state.decision.cells is None else prices.sequence,
     )
 
 

@@ -109,6 +109,7 @@ def test_where_cells_are_short_shorter_thoughts_buy_a_larger_batch() -> None:
     assert short.cells < held
     assert short.batch > int(2000 / held)
     assert short.prices.cell > 0.0
+    assert short.prices.sequence > 0.0
     assert short.value < free.value
 
 
