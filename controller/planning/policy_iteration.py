@@ -25,7 +25,7 @@ DEAREST = 1e4  # price of risk beyond which no level is charged less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rows:
+class ChainRows:
     """What the number of requests in the system decides; entries are for 1, 2, … requests."""
 
     decoded: Array  # tokens per arrival, R_n/λ
@@ -47,7 +47,7 @@ class Chain:
     risk_price: float
 
 
-def affordable(ladders: ChargedLadders, rows: Rows, allowance: Allowance) -> Chain:
+def affordable(ladders: ChargedLadders, rows: ChainRows, allowance: Allowance) -> Chain:
     """Returns the chain at the least price of risk from the worth of kept risk on that keeps to the allowance.
 
     If none does, the one with the least charge found.
@@ -73,7 +73,7 @@ def affordable(ladders: ChargedLadders, rows: Rows, allowance: Allowance) -> Cha
     return found
 
 
-def chain(ladders: ChargedLadders, rows: Rows, risk_price: float) -> Chain:
+def chain(ladders: ChargedLadders, rows: ChainRows, risk_price: float) -> Chain:
     """Returns the best levels at a price of risk."""
     levels = ladders.at(risk_price)
     assert levels.charge is not None
@@ -102,7 +102,7 @@ def chain(ladders: ChargedLadders, rows: Rows, risk_price: float) -> Chain:
     )
 
 
-def _gain(levels: Ladder, worth: Array, level: Places, rows: Rows) -> tuple[float, Array]:
+def _gain(levels: Ladder, worth: Array, level: Places, rows: ChainRows) -> tuple[float, Array]:
     """Returns the value per arrival of these levels, and the share of time with 1, 2, … requests."""
     service = rows.decoded / levels.tokens[level]
     log = -np.cumsum(np.log(service))  # of the share of each row, over that of an empty system
@@ -113,7 +113,7 @@ def _gain(levels: Ladder, worth: Array, level: Places, rows: Rows) -> tuple[floa
     return float(shares @ reward - shares[-1] * rows.turned_away), shares
 
 
-def _fewer(levels: Ladder, worth: Array, level: Places, rows: Rows, value: float, *, usual: int) -> Array:
+def _fewer(levels: Ladder, worth: Array, level: Places, rows: ChainRows, value: float, *, usual: int) -> Array:
     """Returns what having one request fewer is worth, by row; the recursion runs from both ends, as errors fade so."""
     service = (rows.decoded / levels.tokens[level]).tolist()
     gains, waiting = worth[level].tolist(), rows.waiting.tolist()

@@ -26,7 +26,7 @@ from cvxpy.atoms.affine.sum import sum as total  # … and cp.sum
 from controller.load import Load
 from controller.planning.ladder import ChargedLadders, Ladder, ladder
 from controller.planning.objective import Objective
-from controller.planning.policy_iteration import Rows, affordable
+from controller.planning.policy_iteration import ChainRows, affordable
 from controller.planning.solving import SOLVERS, optimum
 from controller.risk.account import Allowance
 from models.profile.plant import Plant
@@ -109,7 +109,7 @@ class PolicyMapper:
         decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
         waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
         if self.tables.charges is not None and allowance is not None:
-            rows = Rows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty)
+            rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty)
             return self._affordable(load, rows, allowance, started)
         levels = ladder(self.tables, load)
         service = decoded[:, None] / levels.tokens
@@ -133,7 +133,7 @@ class PolicyMapper:
             solve_s=self._clock() - started,
         )
 
-    def _affordable(self, load: Load, rows: Rows, allowance: Allowance, started: float) -> PolicyMap:
+    def _affordable(self, load: Load, rows: ChainRows, allowance: Allowance, started: float) -> PolicyMap:
         found = affordable(ChargedLadders(self.tables, load), rows, allowance)
         allowed = (found.risk_price - allowance.worth) * allowance.charge
         return PolicyMap(

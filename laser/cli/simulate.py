@@ -176,8 +176,7 @@ def command(
         workload = _workload(workload_file, rate, cv)
         chosen = _policy(policy, assignments, threshold=threshold, budget=budget, risk=risk, risk_peak=risk_peak)
         _check_controlled(context, chosen)
-        if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
-            raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
+        _check_place(out)
         _tell_unseen(workload, duration, seed)
         settings = SimulationSettings(
             workload=workload,
@@ -202,6 +201,12 @@ def command(
         )
         found = simulate_load(settings, reporter=progress())
         _tell(found, policy, context.params)
+
+
+def _check_place(out: Path | None) -> None:
+    """Fails now rather than after the simulation."""
+    if out is not None and not out.parent.is_dir():
+        raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
 
 
 def _workload(file: Path | None, rate: float | None, cv: float | None) -> Workload:

@@ -1,6 +1,6 @@
 """What the bundled profile certifies where no family of questions may pay for another: from its shipped records.
 
-    python -m benchmarks.worst_benchmark --risks 0.03,0.05
+    python -m benchmarks.levers.worst_benchmark --risks 0.03,0.05
 
 Each family's own bound is computed at the certificate's confidence. Nothing is decoded.
 """

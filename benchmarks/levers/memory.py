@@ -1,6 +1,6 @@
 """Small KV caches, simulated: the controller that plans cells against the one that does not, on the same requests.
 
-    python -m benchmarks.memory --out memory.json
+    python -m benchmarks.levers.memory --out memory.json
 
 The bundled records and the profile's machine, at most 32 sequences at once. An engine that reserves takes prompt and
 longest reply from a request's start; one that grows takes cells as tokens come, and gives the newest sequence's back
