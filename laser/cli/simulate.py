@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from experiments.workloads import Workload
 
 
+TAKEN = ("max_batch", "cells", "growing", "head_start_s", "pauses", "orders")  # options that are settings as they are
+
+
 @click.command(
     "simulate",
     epilog=examples(
@@ -186,12 +189,7 @@ def command(
             controller=controller_file,
             solve_delay_s=solve_delay,
             prefill_s=None if prefill_us is None else prefill_us * 1e-6,
-            max_batch=max_batch,
-            cells=cells,
-            growing=growing,
-            head_start_s=head_start_s,
-            pauses=pauses,
-            orders=orders,
+            **{name: context.params[name] for name in TAKEN},
             model=located(model),
             thinking=thinking,
             profile=profile_file,
