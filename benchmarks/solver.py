@@ -104,10 +104,10 @@ class ComparedSolves:
     map_p99_ms: tuple[float, float]
 
 
-def compared(*, solves: int, seed: int) -> list[ComparedSolves]:
+def compared(*, solves: int, seed: int, walk: bool = False) -> list[ComparedSolves]:
     """Times each lever of the optimiser, and all of them, against the plain program in one run."""
     return [
-        _compared(name, curves, account, memory, solves, seed)
+        _compared(name, curves, account, memory, solves, seed, walk)
         for name, curves, account, memory in (
             ("nothing", (), False, False),
             ("giving up", LADDER, False, False),
@@ -119,7 +119,7 @@ def compared(*, solves: int, seed: int) -> list[ComparedSolves]:
 
 
 def _compared(
-    name: str, curves: Sequence[GiveUpCurve], account: bool, memory: bool, solves: int, seed: int
+    name: str, curves: Sequence[GiveUpCurve], account: bool, memory: bool, solves: int, seed: int, walk: bool
 ) -> ComparedSolves:
     objective, rng = Objective(), np.random.default_rng(seed)
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
@@ -129,7 +129,9 @@ def _compared(
     mappers = [PolicyMapper(tables, objective, clock=time.perf_counter) for tables in (plain, full)]
     previous: list[Decision | None] = [None, None]
     times: list[list[list[float]]] = [[[], []], [[], []]]  # [re-solve, map][without, with]
-    loads = random_loads(rng, solves + 20, highest=4.0)  # the first ones compile, and tell the tangents
+    loads = (walking_loads if walk else random_loads)(
+        rng, solves + 20, highest=4.0
+    )  # the first ones compile, and tell the tangents
     for number, load in enumerate(loads):
         allowance = Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if account else None
         for k in (0, 1):
@@ -165,6 +167,17 @@ def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[L
         )
         for _ in range(count)
     ]
+
+
+def walking_loads(rng: np.random.Generator, count: int, highest: float) -> list[Load]:
+    """Draws loads of which each is like the one before, as a controller's are: rates by some 10 %, mixes by some 5."""
+    rate, mix, ratio, found = highest / 4.0, np.full(3, 1.0 / 3.0), np.ones(3), []
+    for _ in range(count):
+        rate = float(np.clip(rate * np.exp(rng.normal(0.0, 0.1)), highest / 50.0, highest))
+        mix = 0.95 * mix + 0.05 * rng.dirichlet([3.0, 3.0, 3.0])
+        ratio = np.clip(ratio * np.exp(rng.normal(0.0, 0.02, 3)), 0.7, 1.4)
+        found.append(Load(rate=rate, mix=mix, work_ratio=ratio))
+    return found
 
 
 def measure(
@@ -232,12 +245,13 @@ def main() -> None:
     parser.add_argument("--give-up", action="store_true", help="with points at which hopeless thoughts are given up")
     parser.add_argument("--account", action="store_true", help="with an account of risk")
     parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
+    parser.add_argument("--walk", action="store_true", help="with --compare: each load is like the one before")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)
     if options.compare:
         print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores; medians and p99, ms, without -> with")
-        found = compared(solves=options.solves, seed=options.seed)
+        found = compared(solves=options.solves, seed=options.seed, walk=options.walk)
         for one in found:
             print(
                 f"{one.lever:16} re-solve {_change(one.resolve_ms)}, p99 {_change(one.resolve_p99_ms)}; "

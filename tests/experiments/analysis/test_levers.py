@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from controller.policies.restricted import within_account
+from experiments.analysis.capacity import memory
 from experiments.analysis.checks import gaps
 from experiments.analysis.levers import LOSSES, PEAK, lever_worth, order_worth
 from experiments.analysis.situation import situation
@@ -81,3 +82,15 @@ def test_shortest_first_is_worth_something_where_requests_wait_and_nothing_where
     assert busy.shortest_s[1] < 0.97 * busy.first_come_s[1]
     one = situation(made_profile(), PLAIN)
     assert order_worth(replace(one, tables=replace(one.tables, square=None))) is None
+
+
+def test_what_cells_leave_room_for_is_told_where_a_situation_names_them() -> None:
+    assert memory(situation(made_profile(), PLAIN), still) == ()
+    ample, short = (
+        memory(situation(made_profile(), PLAIN, rates=[11.0], cells=cells), still)[0] for cells in (10**6, 2000)
+    )
+    assert (ample.batch, ample.cells, ample.cell_price) == (16, ample.cells_without, 0.0)
+    assert short.batch < 16
+    assert short.cells < short.cells_without == ample.cells
+    assert short.cell_price > 0.0
+    assert short.sequence_price > 0.0
