@@ -106,11 +106,14 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--only", choices=("grows", "reserves"), help="engines of one kind alone")
+    parser.add_argument("--cells", type=int, help="caches of so many cells alone")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     bench, found, every = Bench.bundled(), [], []
     for one in situations():
         if options.only not in (None, "grows" if one.growing else "reserves"):
+            continue
+        if options.cells not in (None, one.cells):
             continue
         pairs = [
             tuple(run(bench, one, options.first_seed + k, memory=memory) for memory in (False, True))
