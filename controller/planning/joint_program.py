@@ -203,6 +203,12 @@ class Optimizer:
         """Returns λ_d, at least min_rate: a class without recent arrivals still needs a determined mixture."""
         return np.maximum(load.rates, self.objective.min_rate)
 
+    def _cell_price(self, per_token: float) -> float:
+        if self._fits is None or self._room is None:
+            return 0.0
+        price = float(_dual(self._fits)) * per_token / self._room
+        return price if price > 1e-12 else 0.0  # an interior-point solver leaves residues
+
     def _tangents(self, plant: Plant) -> Lines:
         if plant not in self._lines:
             top = max(self.objective.max_load, 0.9)
@@ -280,7 +286,7 @@ class Optimizer:
                 floor=floors,
                 threshold=_dual(self._falls) - _dual(self._rises),
                 risk=0.0 if self._affords is None else float(_dual(self._affords)),
-                cell=0.0 if self._fits is None or not self._room else float(_dual(self._fits)) * per_token / self._room,
+                cell=self._cell_price(per_token),
             ),
             slack=Slack(
                 capacity=float(_missed(self._over)),
