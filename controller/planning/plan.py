@@ -59,11 +59,12 @@ class Plan:
         return price_at(self.prices, in_system)
 
     def cells(self, in_system: int) -> CellPrice | None:
-        """Returns the price of KV cells with `in_system` requests in the system; None: there is room for all."""
+        """Returns the price of KV cells with `in_system` requests in the system; None: they cost nothing."""
         batch, memory = self.decision.batch, self.request.memory
-        if batch is None or memory is None or memory.extent is not None or in_system <= batch:
+        price = self.decision.prices.cell
+        if batch is None or memory is None or memory.extent is not None or in_system <= batch or not price:
             return None
-        return CellPrice(price=self.decision.prices.cell, room=memory.cells / batch)
+        return CellPrice(price=price, room=memory.cells / batch)
 
 
 def price_at(prices: Sequence[float], in_system: int) -> float:
