@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -104,10 +104,17 @@ class ComparedSolves:
     map_p99_ms: tuple[float, float]
 
 
-def compared(*, solves: int, seed: int, walk: bool = False) -> list[ComparedSolves]:
+def compared(
+    *,
+    solves: int,
+    seed: int,
+    walk: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+    only: str | None = None,
+) -> list[ComparedSolves]:
     """Times each lever of the optimiser, and all of them, against the plain program in one run."""
     return [
-        _compared(name, curves, account, memory, solves, seed, walk)
+        _compared(name, curves, account, memory, solves, seed, walk, clock)
         for name, curves, account, memory in (
             ("nothing", (), False, False),
             ("giving up", LADDER, False, False),
@@ -115,18 +122,26 @@ def compared(*, solves: int, seed: int, walk: bool = False) -> list[ComparedSolv
             ("cells", (), False, True),
             ("all", LADDER, True, True),
         )
+        if only in (None, name)
     ]
 
 
 def _compared(
-    name: str, curves: Sequence[GiveUpCurve], account: bool, memory: bool, solves: int, seed: int, walk: bool
+    name: str,
+    curves: Sequence[GiveUpCurve],
+    account: bool,
+    memory: bool,
+    solves: int,
+    seed: int,
+    walk: bool,
+    clock: Callable[[], float],
 ) -> ComparedSolves:
     objective, rng = Objective(), np.random.default_rng(seed)
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
     plain = saturating_profile()
     full = with_cells(charged(saturating_profile(curves)) if account else saturating_profile(curves))
-    programs = [MemoryOptimizer(tables, objective, clock=time.perf_counter) for tables in (plain, full)]
-    mappers = [PolicyMapper(tables, objective, clock=time.perf_counter) for tables in (plain, full)]
+    programs = [MemoryOptimizer(tables, objective, clock=clock) for tables in (plain, full)]
+    mappers = [PolicyMapper(tables, objective, clock=clock) for tables in (plain, full)]
     previous: list[Decision | None] = [None, None]
     times: list[list[list[float]]] = [[[], []], [[], []]]  # [re-solve, map][without, with]
     loads = (walking_loads if walk else random_loads)(
@@ -135,12 +150,12 @@ def _compared(
     for number, load in enumerate(loads):
         allowance = Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if account else None
         for k in (0, 1):
-            started = time.perf_counter()
+            started = clock()
             decision = programs[k].solve(
                 load, plant, previous=previous[k], elapsed_s=5.0, allowance=allowance if k else None,
                 memory=Memory(cells=CELLS) if k and memory else None,
             )  # fmt: skip
-            took, previous[k] = time.perf_counter() - started, decision
+            took, previous[k] = clock() - started, decision
             if number < 20:
                 continue
             times[0][k].append(took)
@@ -245,13 +260,21 @@ def main() -> None:
     parser.add_argument("--give-up", action="store_true", help="with points at which hopeless thoughts are given up")
     parser.add_argument("--account", action="store_true", help="with an account of risk")
     parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
+    parser.add_argument("--cpu", action="store_true", help="with --compare: CPU times instead of wall clock")
+    parser.add_argument("--lever", help="with --compare: this one alone")
     parser.add_argument("--walk", action="store_true", help="with --compare: each load is like the one before")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)
     if options.compare:
         print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores; medians and p99, ms, without -> with")
-        found = compared(solves=options.solves, seed=options.seed, walk=options.walk)
+        found = compared(
+            solves=options.solves,
+            seed=options.seed,
+            walk=options.walk,
+            clock=time.process_time if options.cpu else time.perf_counter,
+            only=options.lever,
+        )
         for one in found:
             print(
                 f"{one.lever:16} re-solve {_change(one.resolve_ms)}, p99 {_change(one.resolve_p99_ms)}; "
