@@ -291,8 +291,8 @@ class Controller:
             return replace(found, request=plan.mapped, cells=plan.cells(in_system))
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
-                found = fallback.decide(self._tables, self._objective, estimate.load, self._now(estimate))
-                self._stand_in = self._time, found
+                stand_in = fallback.decide(self._tables, self._objective, estimate.load, self._now(estimate))
+                self._stand_in = self._time, stand_in
             except (ValueError, ArithmeticError) as error:
                 self._unbisected = f"price bisection failed: {error}"
                 return DecisionBasis(source=DecisionSource.SAFE_POINT)

@@ -122,7 +122,8 @@ def order_worth(one: Situation) -> OrderWorth | None:
     """
     if one.tables.square is None:
         return None
-    shortest, first = [], []
+    shortest: list[float] = []
+    first: list[float] = []
     for rate in one.rates:
         arrivals, tokens, expected = _requests(one, one.tables, rate)
         for found, rank in ((shortest, expected), (first, None)):

@@ -63,7 +63,8 @@ class ByBenchmark:
         """Returns bounds of the worst benchmark's risk that hold for all corners at once, [threshold, budget]."""
         share = delta / len(self.names)
         counted = zip(self.harmed, self.counts, strict=True)
-        return np.max([simultaneous(np.array([table]), count, share)[0] for table, count in counted], axis=0)
+        each = np.array([simultaneous(np.array([table]), count, share)[0] for table, count in counted])
+        return np.asarray(each.max(axis=0))
 
 
 def by_benchmark(harmed: Truths, labels: Sequence[str]) -> ByBenchmark:
