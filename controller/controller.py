@@ -24,7 +24,7 @@ from controller.planning.decision import Decision
 from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.policy import Limits
 from controller.risk.keeper import RiskKeeper
-from controller.selection import Held, choose, limits_at, move, safe_points
+from controller.selection import Held, choose, limits_at, move, racing, safe_points
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
 from controller.status import ControllerStatus, DecisionBasis, DecisionSource, LookUp, Solves
 from models.profile.certificate import Certificate
@@ -57,7 +57,7 @@ class Controller:
         self._profile = profile
         self._tables = profile.tables()  # of certified points alone
         self._safe = safe_points(self._tables, profile.certificate.mean)
-        self._plant = profile.plant_model()
+        self._plant = self._raced = profile.plant_model()
         if max_batch is not None:
             self._plant = replace(self._plant, max_batch=max_batch)
         self._index = {name: d for d, name in enumerate(profile.classes)}
@@ -85,8 +85,7 @@ class Controller:
         self.keeper: RiskKeeper | None = None  # None: there is no account of risk
         if profile.certificate.mean is not None:
             self.keeper = RiskKeeper(profile, settings.settings.account, time_s=lambda: self._time)
-        safe = self._safe
-        self._hand_out(safe, safe)
+        self._hand_out(self._safe, self._safe)
         self._status = self._seen(
             LookUp(
                 in_system=0,
@@ -96,7 +95,7 @@ class Controller:
                 basis=DecisionBasis(source=DecisionSource.SAFE_POINT),
                 slo_steps=None,
                 before=None,
-                held=move(self._tables, self._objective, target=safe, before=None, elapsed_s=0.0),
+                held=move(self._tables, self._objective, target=self._safe, before=None, elapsed_s=0.0),
             )
         )
 
@@ -113,7 +112,10 @@ class Controller:
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
         d = self._place(difficulty)
-        predicted = float(self._tables.tokens[d, self._points[d]])
+        point = self._points[d]
+        if self._tables.points[point].race is not None:
+            point = PointId(0)  # `tokens` are those of one thought, whoever raced
+        predicted = float(self._tables.tokens[d, point])
         self._estimator.finished(self._tables.classes[d], tokens, predicted)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
@@ -210,7 +212,7 @@ class Controller:
             target = self._safe
         else:
             target = choose(
-                self._tables,
+                racing(self._tables, self._raced, in_system),
                 self._objective,
                 price=basis.price,
                 work_ratio=estimate.work_ratio,
@@ -259,10 +261,9 @@ class Controller:
         """Sends a solve request if `outer_s` has passed, or `soonest_s` and the load has changed by `change`."""
         asked = self._asked
         if asked is not None:
-            since = self._time - asked.time_s
-            if since < settings.outer_s and not (
-                since >= settings.soonest_s and asked.differs(estimate.load, estimate.step_time, settings.change)
-            ):
+            since, step_time = self._time - asked.time_s, estimate.step_time
+            changed = since >= settings.soonest_s and asked.differs(estimate.load, step_time, settings.change)
+            if since < settings.outer_s and not changed:
                 return
         request = SolveRequest(
             number=self._solves.asked + 1,
@@ -291,7 +292,7 @@ class Controller:
             return replace(found, request=plan.mapped, cells=plan.cells(in_system))
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
-                stand_in = fallback.decide(self._tables, self._objective, estimate.load, self._now(estimate))
+                stand_in = fallback.decide(self._tables.alone(), self._objective, estimate.load, self._now(estimate))
                 self._stand_in = self._time, stand_in
             except (ValueError, ArithmeticError) as error:
                 self._unbisected = f"price bisection failed: {error}"

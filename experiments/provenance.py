@@ -14,7 +14,7 @@ from pathlib import Path
 
 from laser.version import VERSION
 from models.hub.name import called
-from models.profile.profile import weights_sha256
+from models.profile.identity import weights_sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

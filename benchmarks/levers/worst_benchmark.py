@@ -13,7 +13,7 @@ import numpy as np
 
 from controller.policies.restricted import within_risk, worst_benchmark
 from experiments.calibration.summary import worst_of
-from experiments.simulation.give_up_of_records import told_apart
+from experiments.simulation.levers_of_records import told_apart
 from experiments.simulation.recording import read_calibration
 from models.chat_model import load_chat_model
 from models.profile.corners import certified_range

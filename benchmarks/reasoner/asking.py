@@ -23,7 +23,7 @@ from experiments.evaluation.examination import Examination
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
 from models.chat_model import ChatModel
-from models.profile.profile import identify
+from models.profile.identity import identify
 from models.reasoner.traces import CAP
 
 BATCH = 128  # sequences decoded at once

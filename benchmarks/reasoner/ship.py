@@ -13,9 +13,10 @@ from benchmarks.reasoner.aims import AIMS, RECORDS_MB, SAMPLED, SAMPLES
 from benchmarks.reasoner.asking import AskedReasoner
 from benchmarks.reasoner.card import filled, measured_part
 from benchmarks.reasoner.evidence import evidence
-from benchmarks.reasoner.replies import SampledReply, log_lines, replies_header
+from benchmarks.reasoner.replies import replies_header
 from benchmarks.reasoner.report import ReasonerReport, reasoner_report, write_report
 from benchmarks.reasoner.size import CARD, MEGABYTE, model_files, sizes
+from experiments.calibration.races.sampled import SampledReply, log_lines
 from experiments.calibration.traces import HEAD, CalibrationLog, records_of
 from experiments.progress import Reporter
 from laser.cli.calibrate import command as calibrate
@@ -23,7 +24,8 @@ from laser.server.config import BUNDLED_NAME
 from models.errors import LaserError
 from models.files.appended import json_line
 from models.files.replacement import replacing
-from models.profile.profile import ProfileError, identify, profile_of, read_profile
+from models.profile.identity import identify
+from models.profile.profile import ProfileError, profile_of, read_profile
 from models.reasoner import bundled_model
 
 THOUGHTS, REPLIES, FIGURES = "thoughts.jsonl.xz", "replies.jsonl.xz", "measured.json"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from controller.policies.restricted import giving_up, within_account, within_risk, worst_benchmark
+from controller.policies.restricted import with_levers, within_account, within_risk, worst_benchmark
 from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
+from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 
 
@@ -37,21 +38,20 @@ class PolicyContext:
         risk: float | None = None,
         peak: float | None = None,
         *,
-        give_up: bool = False,
+        levers: Collection[Lever] = (),
         worst: bool = False,
     ) -> Profile:
         """Returns the model's profile, certified at `risk`; None: at the calibration's.
 
         With a `peak` above the risk, the risk is kept on average, by an account, and the peak with each request.
-        `give_up`: the points at which hopeless thoughts are given up are in use, too. `worst`: the risk is that of the
-        worst benchmark, too.
+        `levers`: which are in use beside thresholds and budgets. `worst`: the risk is that of the worst benchmark, too.
 
         Raises ProfileError, which names the policy's kind, if there is no profile, if the profile has too few questions
-        for the risk, if its certificate is one of nothing, or if no giving up is certified that is wanted.
+        for the risk, if its certificate is one of nothing, or if a lever is not certified that is wanted.
         """
         if self.profile is None:
             raise ProfileError(f"policy is {kind}, which needs a profile, and there is none")
-        found = certified_at(self.profile, risk, peak, give_up=give_up, worst=worst)
+        found = certified_at(self.profile, risk, peak, levers=levers, worst=worst)
         if found.refused is not None:
             raise ProfileError(f"policy is {kind}, but the profile certifies nothing: {found.refused}")
         return found
@@ -65,6 +65,7 @@ class PolicySettings(Protocol):
     - `kind`: the class's key in `controller.policies.registry.POLICIES`;
     - `needs_profile` and `has_controller`: True if the policy needs the model's profile, and if it is the load-aware
       controller, with all of its operating points or some;
+    - `levers`: those in use beside thresholds and budgets;
     - `recorded`: False if calibration records nothing that the policy could be simulated from;
     - `limits`: the Limits of a policy that never changes them.
     """
@@ -88,6 +89,11 @@ def is_recorded(policy: PolicySettings | type[PolicySettings]) -> bool:
     return bool(getattr(policy, "recorded", True))
 
 
+def levers_of(policy: PolicySettings) -> frozenset[Lever]:
+    """Returns the levers that the policy uses beside thresholds and budgets."""
+    return frozenset(getattr(policy, "levers", ()))
+
+
 def constant_limits(policy: PolicySettings) -> Limits | None:
     """Returns the limits of a policy that never changes them; None: the policy may change them."""
     limits = getattr(policy, "limits", None)
@@ -106,20 +112,21 @@ def check_threshold(threshold: float | None) -> None:
 
 
 def certified_at(
-    profile: Profile, risk: float | None, peak: float | None, *, give_up: bool = False, worst: bool = False
+    profile: Profile, risk: float | None, peak: float | None, *, levers: Collection[Lever] = (), worst: bool = False
 ) -> Profile:
     """Returns a profile as it is certified at `risk` (None: the calibration's), for an account if there is a `peak`.
 
-    `give_up`: its points at which hopeless thoughts are given up are in use, too; `worst`: the risk is that of the
-    worst benchmark, too. Raises ProfileError where `within_risk`, `within_account`, `giving_up` or `worst_benchmark`
-    does.
+    `levers`: which are in use beside thresholds and budgets; `worst`: the risk is that of the worst benchmark, too.
+    Raises ProfileError where `within_risk`, `within_account`, `with_levers` or `worst_benchmark` does.
     """
     mean = profile.certificate.epsilon if risk is None else risk
     if peak is not None and peak != mean:
+        if risk is not None:
+            within_risk(profile, risk)  # raises where the profile is too small for it
         profile = within_account(profile, mean, peak)
     elif risk is not None:
         profile = within_risk(profile, risk)
-    profile = giving_up(profile) if give_up else profile
+    profile = with_levers(profile, levers)
     return worst_benchmark(profile) if worst else profile
 
 

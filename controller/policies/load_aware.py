@@ -7,7 +7,10 @@ from typing import ClassVar
 
 from controller.policies.definition import Made, PolicyContext, check_peak, check_risk
 from controller.policies.restricted import budgets_only, thresholds_only
+from models.profile.lever import Lever
 from models.profile.profile import Profile
+
+LEVERS = {"give_up": Lever.GIVE_UP, "no_thought": Lever.NO_THOUGHT, "width": Lever.WIDTH}  # by the name of its setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +31,31 @@ class LoadAware:
     risk_peak: float | None = None
     # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
     give_up: bool = False
+    # whether prompts that need no thought may be answered at once; needs `laser calibrate --no-thought`
+    no_thought: bool = False
+    # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
+    # is served; needs `laser calibrate --width`
+    width: bool = False
     # whether the risk is that of the benchmark that exits harm most, too: so no family of questions pays for another
     worst_benchmark: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
         check_peak(self.risk, self.risk_peak)
-        if self.give_up and self.kind != LoadAware.kind:
-            raise ValueError(f"give_up is True, must be False: policy {self.kind} has one lever alone")
+        if self.no_thought and self.risk_peak not in (None, self.risk):
+            raise ValueError("no_thought is True, must be False beside risk_peak: no account charges answers at once")
+        for name in LEVERS:
+            if getattr(self, name) and self.kind != LoadAware.kind:
+                raise ValueError(f"{name} is True, must be False: policy {self.kind} has one lever alone")
+
+    @property
+    def levers(self) -> frozenset[Lever]:
+        """Those in use beside thresholds and budgets."""
+        return frozenset(lever for name, lever in LEVERS.items() if getattr(self, name))
 
     def make(self, context: PolicyContext) -> Made:
         certified = context.certified(
-            self.kind, self.risk, self.risk_peak, give_up=self.give_up, worst=self.worst_benchmark
+            self.kind, self.risk, self.risk_peak, levers=self.levers, worst=self.worst_benchmark
         )
         controller = context.controller(self._usable(certified))
         return Made(policy=controller, observer=controller)

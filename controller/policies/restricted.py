@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
 
 from models.profile.certificate import Certificate, certify
 from models.profile.harm import ALIVE_SHARE, Harm
+from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 
 
@@ -28,12 +29,14 @@ def within_risk(profile: Profile, risk: float) -> Profile:
     The certificate holds only if the risk was chosen before looking at its outcome. Raises ProfileError if the profile
     has too few questions to certify anything at this risk.
     """
-    given, give_up = profile.certificate, profile.give_up
+    given, give_up, no_thought = profile.certificate, profile.give_up, profile.no_thought
     try:
         return replace(
             profile,
             certificate=_again(given, risk),
             give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
+            no_thought=None if no_thought is None else no_thought.at_risk(risk, given.delta, given.count),
+            width=None if profile.width is None else profile.width.at_risk(risk),
             contest=None,  # held among other points
         )
     except ValueError as error:
@@ -70,11 +73,20 @@ def standing(profile: Profile) -> Profile:
     return profile if mean is None else within_account(profile, mean, mean)
 
 
-def giving_up(profile: Profile) -> Profile:
-    """Returns the profile with its certified points at which hopeless thoughts are given up in use, too.
+def with_levers(profile: Profile, levers: Collection[Lever]) -> Profile:
+    """Returns the profile with these levers in use beside thresholds and budgets, as far as they are certified.
 
-    Raises ProfileError if it has none, or if none of them is certified.
+    Where several have tables of their own, these share δ. Raises ProfileError if it has no points of a lever, or if
+    none of them is certified.
     """
+    if {Lever.GIVE_UP, Lever.NO_THOUGHT} <= set(levers):
+        profile = _sharing(profile, 2)
+    for lever in levers:
+        _check[lever](profile)
+    return replace(profile, levers=frozenset(levers), contest=None) if levers else profile
+
+
+def _check_giving_up(profile: Profile) -> None:
     if profile.give_up is None:
         raise ProfileError(
             "give_up is True, but the profile has no points at which thoughts are given up: "
@@ -82,24 +94,67 @@ def giving_up(profile: Profile) -> Profile:
         )
     if profile.give_up.refused is not None:
         raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
-    return replace(profile, gives_up=True, contest=None)
+
+
+def _check_no_thought(profile: Profile) -> None:
+    if profile.no_thought is None:
+        raise ProfileError(
+            "no_thought is True, but the profile has no points that answer at once: "
+            "`laser calibrate --no-thought` tabulates them"
+        )
+    if profile.certificate.mean is not None:
+        raise ProfileError("no_thought is True, must be False beside an account of risk: it charges no answers at once")
+    if profile.no_thought.refused is not None:
+        raise ProfileError(f"no_thought is True, but the profile certifies no cut-off: {profile.no_thought.refused}")
+
+
+def _check_width(profile: Profile) -> None:
+    if profile.width is None:
+        raise ProfileError(
+            "width is True, but the profile has no points at which thoughts race: `laser calibrate --width 5` "
+            "tabulates them"
+        )
+    if profile.width.refused is not None:
+        raise ProfileError(f"width is True, but the profile certifies no race: {profile.width.refused}")
+    account = profile.certificate.mean is not None
+    if not profile.width.usable(free=account):
+        least, most = min(one.bound for one in profile.width.net), 0.0 if account else profile.width.epsilon
+        raise ProfileError(
+            f"width is True, but the profile certifies no race: the least bound of a net loss is {least:.3f}, must be "
+            f"at most {most:g}{', since an account of risk pays for none' if account else ''}"
+        )
+
+
+_check: dict[Lever, Callable[[Profile], None]] = {
+    Lever.GIVE_UP: _check_giving_up,
+    Lever.NO_THOUGHT: _check_no_thought,
+    Lever.WIDTH: _check_width,
+}
+
+
+def _sharing(profile: Profile, ways: int) -> Profile:
+    """Returns the profile with the tables of levers certified at so many times less δ, which they share."""
+    given, give_up, no_thought = profile.certificate, profile.give_up, profile.no_thought
+    if give_up is None or no_thought is None or given.mean is not None:
+        return profile  # and the check of a lever refuses it
+    at = given.epsilon, given.delta / ways, given.count
+    return replace(profile, give_up=give_up.at_risk(*at), no_thought=no_thought.at_risk(*at))
 
 
 def worst_benchmark(profile: Profile) -> Profile:
     """Returns the profile with the points at which every benchmark's risk is within the profile's, too.
 
     With an account of risk requests are charged for the worst benchmark. Raises ProfileError if the benchmarks were not
-    told apart, or if thoughts are given up, which is not counted by benchmark.
+    told apart, or if a lever is in use beside thresholds and budgets, whose harm is not counted by benchmark.
     """
     apart, given = profile.benchmarks, profile.certificate
     if apart is None:
         raise ProfileError(
             "worst_benchmark is True, but the profile does not tell its benchmarks apart: run `laser calibrate` again"
         )
-    if profile.gives_up:
-        raise ProfileError(
-            "worst_benchmark is True and give_up, too: what giving up harms was not counted by benchmark"
-        )
+    if profile.levers:
+        named = " and ".join(sorted(lever.replace("-", "_") for lever in profile.levers))
+        raise ProfileError(f"worst_benchmark is True and {named}, too: what that harms was not counted by benchmark")
     safe = apart.certified(given.epsilon, given.delta)
     if given.mean is not None:
         safe = apart.charges((1.0 - ALIVE_SHARE) * given.delta) <= given.epsilon

@@ -14,6 +14,7 @@ from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.calibration.by_class import counts_by_class, means_by_class, p95_by_class
 from experiments.calibration.giving_up import class_medians, tabulated
 from experiments.calibration.grid import Grid, grid
+from experiments.calibration.no_thought import DirectAnswers, tabulated_at_once
 from experiments.calibration.step_times import (
     TIMING,
     Clock,
@@ -29,11 +30,12 @@ from experiments.calibration.traces import BudgetChoice, ClosedReply, ThoughtTra
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
 from models.errors import LaserError
-from models.profile.benchmarks import ByBenchmark, by_benchmark
 from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
+from models.profile.identity import ModelIdentity
+from models.profile.levers.benchmarks import ByBenchmark, by_benchmark
 from models.profile.plant import mean_context
-from models.profile.profile import FIXED, MeasuredPlant, ModelIdentity, PairedSquares, ProbeCost, Profile
+from models.profile.profile import FIXED, MeasuredPlant, PairedSquares, ProbeCost, Profile
 
 PILOT = 48  # questions whose thought lengths choose the budgets; the certificate does not use them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of the pilot's thought lengths: the budgets
@@ -178,6 +180,7 @@ def profile(
     steady: Steadiness | None = None,
     looked: Mapping[str, float] | None = None,
     give_up: bool = False,
+    no_thought: int | None = None,
     benchmarks: Mapping[int, str] | None = None,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
@@ -185,6 +188,7 @@ def profile(
     `steady`: how steady the machine was while the plant was measured; None: not known.
     `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
     they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too.
+    `no_thought`: the tokens of the landing, with which answers at once are tabulated, too; None: they are not.
     `benchmarks`: names by question's number; None: they are not told apart.
     """
     ordered = [traces[number] for number in sorted(traces)]
@@ -218,9 +222,14 @@ def profile(
         paired=_paired(replayed, tokens, member),
         benchmarks=None if benchmarks is None else _apart(replayed, ordered, unseen, benchmarks),
     )
-    if not give_up:
+    told = learned.observed
+    if give_up:
+        made = with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told)
+    if no_thought is None:
         return made
-    return with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=learned.observed)
+    return with_no_thought(
+        made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told, landing=no_thought
+    )
 
 
 def with_benchmarks(
@@ -263,10 +272,7 @@ def with_give_up(
     told it that had not seen the question; None: it is learnt again, which gives the same.
     """
     ordered = [traces[number] for number in sorted(traces)]
-    if observed is None:
-        prompts, lengths = [one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered]
-        observed = learn(prompts, lengths).observed
-    member = np.array([[told == name for told in observed] for name in profile.classes])
+    member = _members(profile, ordered, observed)
     certificate = profile.certificate
     return replace(
         profile,
@@ -283,6 +289,47 @@ def with_give_up(
             delta=certificate.delta,
         ),
     )
+
+
+def with_no_thought(
+    profile: Profile,
+    *,
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
+    unseen: Sequence[int],
+    spec: ProbeSpec,
+    landing: int,
+    observed: Sequence[str] | None = None,
+) -> Profile:
+    """Returns the profile with the points at which prompts are answered at once, tabulated on its own records.
+
+    `landing`: tokens that close a thought; `observed`: as for `with_give_up`. Raises TraceError if answers without
+    thought were not recorded.
+    """
+    ordered = [traces[number] for number in sorted(traces)]
+    thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
+    budgets = [budget for budget in profile.budgets if budget is not None]
+    certificate = profile.certificate
+    direct = DirectAnswers.of(ordered, closings, landing)
+    return replace(
+        profile,
+        no_thought=tabulated_at_once(
+            ordered,
+            direct,
+            grid(ordered, closings, thresholds, budgets, spec),
+            member=_members(profile, ordered, observed),
+            unseen=unseen,
+            epsilon=certificate.epsilon,
+            delta=certificate.delta,
+        ),
+    )
+
+
+def _members(profile: Profile, traces: Sequence[ThoughtTrace], observed: Sequence[str] | None) -> npt.NDArray[np.bool_]:
+    """Returns [class, trace], whether the trace is of the class; `observed` None: the classifier is learnt again."""
+    if observed is None:
+        observed = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
+    return np.array([[told == name for told in observed] for name in profile.classes])
 
 
 def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> PairedSquares | None:

@@ -27,8 +27,9 @@ from experiments.synthetic.curves import LONGEST, Synthetic
 from experiments.synthetic.thoughts import BUDGETS, TRIAL, Thoughts, draw
 from experiments.synthetic.vocabulary import FORMAT, SyntheticVocabulary
 from laser.version import VERSION
+from models.profile.identity import ModelIdentity, thinking_sha256
 from models.profile.plant import StepTime, mean_context
-from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, thinking_sha256
+from models.profile.profile import MeasuredPlant, ProbeCost, Profile
 
 STEP_TIME = StepTime(a=15.9e-3, c=198e-6, g=130e-9)
 STEP_ERROR = 0.12  # root mean square of relative errors on 150 requests held out from the fit

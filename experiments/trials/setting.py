@@ -26,8 +26,9 @@ from models.chat_model import load_chat_model
 from models.directory import check_place
 from models.errors import Faults, faults_of
 from models.profile.difficulty import CLASSES
+from models.profile.identity import ModelIdentity, identify
 from models.profile.plant import Plant
-from models.profile.profile import ModelIdentity, Profile, checksum, identify, profile_of, read_profile
+from models.profile.profile import Profile, checksum, profile_of, read_profile
 
 PER_BENCHMARK = 200  # questions of live trials, where the experiment does not say
 REPLIES = 5.0  # an SLO, in mean replies with full thought that have the engine to themselves

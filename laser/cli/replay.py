@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from controller.decision_record import DecisionRecord
     from controller.replay import ChangedDecision, Replayed
     from experiments.progress import Advance
+    from models.profile.lever import Lever
     from models.profile.profile import Profile
     from models.profile.tables import PointId
 
@@ -40,6 +41,8 @@ SHOWN = 20  # changed decisions that are listed, at most
 @risk_option
 @peak_option
 @click.option("--give-up", is_flag=True, help="The policy gave hopeless thoughts up, `--set give_up=true`.")
+@click.option("--no-thought", is_flag=True, help="The policy answered prompts at once, `--set no_thought=true`.")
+@click.option("--width", is_flag=True, help="The policy had several thoughts race, `--set width=true`.")
 @click.option("--worst-benchmark", is_flag=True, help="The policy had `--set worst_benchmark=true`.")
 @click.pass_context
 def command(
@@ -50,6 +53,8 @@ def command(
     risk: float | None,
     risk_peak: float | None,
     give_up: bool,
+    no_thought: bool,
+    width: bool,
     worst_benchmark: bool,
 ) -> None:
     """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
@@ -57,15 +62,19 @@ def command(
     LOG is what `laser serve --decision-log` wrote. Every decision is taken again from its recorded inputs. The exit
     status is 1 if anything comes out otherwise.
     """
-    if give_up and policy != "load-aware":
-        raise click.UsageError(f"--give-up has no use: policy is {policy}, which has one lever alone")
+    from models.profile.lever import Lever
+
+    used = {Lever.GIVE_UP: give_up, Lever.NO_THOUGHT: no_thought, Lever.WIDTH: width}
+    levers = [lever for lever, wanted in used.items() if wanted]
+    if policy != "load-aware" and levers:
+        raise click.UsageError(f"--{levers[0]} has no use: policy is {policy}, which has one lever alone")
     from controller.decision_log import LogError, read_decisions
     from controller.planning.solving import SolverError
     from controller.replay import replay
     from models.profile.profile import ProfileError
 
     try:
-        profile = _profile(profile_file, policy, risk, risk_peak, give_up=give_up, worst=worst_benchmark)
+        profile = _profile(profile_file, policy, risk, risk_peak, levers, worst=worst_benchmark)
         records = list(read_decisions(log_file, len(profile.classes)))
         with progress().stage("Replay", len(records)) as advance:
             found = replay(profile, _counted(records, advance))
@@ -83,14 +92,14 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
 
 
 def _profile(
-    file: Path | None, policy: str, risk: float | None, peak: float | None, *, give_up: bool, worst: bool
+    file: Path | None, policy: str, risk: float | None, peak: float | None, levers: Sequence[Lever], *, worst: bool
 ) -> Profile:
     from controller.policies.definition import certified_at
     from controller.policies.restricted import budgets_only, thresholds_only
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, give_up=give_up, worst=worst)
+    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, levers=levers, worst=worst)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
 
@@ -119,10 +128,12 @@ def _line(profile: Profile, one: ChangedDecision) -> str:
 
 
 def _limits(profile: Profile, k: PointId) -> str:
-    points = profile.points()
+    points = profile.tables().points
     if not 0 <= k < len(points):
         return f"point {k}, of which there is none"
     threshold = "never" if points[k].threshold is None else f"{points[k].threshold:g}"
     budget = "none" if points[k].budget is None else points[k].budget
-    curve = points[k].give_up
-    return f"{threshold}/{budget}{'' if curve is None else f'/given up below {curve.height:g}'}"
+    curve, race = points[k].give_up, points[k].race
+    skip = "" if points[k].skip is None else f"/at once from {points[k].skip:g}"
+    lower = "" if curve is None else f"/given up below {curve.height:g}"
+    return f"{threshold}/{budget}{lower}{skip}{'' if race is None else f'/{race.width} thoughts'}"

@@ -7,7 +7,6 @@ of `counts` is the number of questions behind each of its table entries. A profi
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,21 +17,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.directory import beside, gguf_of
+from models.directory import beside
 from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
-from models.hub.name import called
 from models.kinds.kind import AnswerKind
-from models.profile.benchmarks import ByBenchmark
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
 from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import ALIVE_SHARE, Corner, Harm
+from models.profile.identity import ModelIdentity
+from models.profile.lever import Lever
+from models.profile.levers.benchmarks import ByBenchmark
+from models.profile.levers.no_thought_tables import NoThoughtTables
+from models.profile.levers.points import answering_at_once, racing
+from models.profile.order import OrderChoice
 from models.profile.plant import Plant, StepTime, prompt_tokens, squares
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
-from models.thinking import ThinkingFormat
+from models.profile.width import WidthTables
 
 FILE_NAME = "profile.json"  # beside the model's weights; of a GGUF file, NAME.profile.json
 
@@ -49,15 +52,6 @@ class ProfileError(LaserError, ValueError):
 
 class OtherFormatError(ProfileError):
     """A profile that was measured with another thinking format than the one in use."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelIdentity:
-    """The model and thinking format that a profile was measured on."""
-
-    name: str  # of the model: its directory's, or ORG/NAME of a hub
-    weights_sha256: str  # of all its safetensors or GGUF files, by name
-    thinking_sha256: str  # of its thinking format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +108,12 @@ class Profile:
     # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
-    gives_up: bool = False  # whether those points are in use, as a policy chooses; no file keeps it
+    order: OrderChoice | None = None  # of requests, chosen by simulation; None: none was simulated
+    width: WidthTables | None = None  # points at which several thoughts of a prompt race; None: not tabulated
+    levers: frozenset[Lever] = (
+        frozenset()
+    )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
+    no_thought: NoThoughtTables | None = None  # points at which prompts are answered at once; None: not tabulated
     benchmarks: ByBenchmark | None = None  # the certificate's questions apart; None: calibrated before it was kept
     worst_benchmark: bool = False  # whether the worst benchmark's risk counts, as a policy chooses; no file keeps it
 
@@ -131,29 +130,37 @@ class Profile:
                 raise ValueError(f"certificate.{name} has shape {found}, must be {shape[1:]}: thresholds and budgets")
         if self.give_up is not None and (found := np.shape(self.give_up.tokens)[1:]) != shape:
             raise ValueError(f"give_up has tables of shape {found}, must be {shape}: classes, thresholds and budgets")
-        if self.gives_up and self.give_up is None:
-            raise ValueError(
-                "gives_up is True, must be False: the profile has no points at which thoughts are given up"
-            )
+        if self.no_thought is not None and (found := np.shape(self.no_thought.tokens)[1:]) != shape:
+            raise ValueError(f"no_thought has tables of shape {found}, must be {shape}")
+        if Lever.NO_THOUGHT in self.levers and self.no_thought is None:
+            raise ValueError("levers has no-thought, must not: the profile has no points that answer at once")
+        if Lever.GIVE_UP in self.levers and self.give_up is None:
+            raise ValueError("levers has give-up, must not: the profile has no points at which thoughts are given up")
+        if self.width is not None and len(self.width.counts) != len(self.classes):
+            raise ValueError(f"width has {len(self.width.counts)} classes, must have {len(self.classes)}")
+        if Lever.WIDTH in self.levers and self.width is None:
+            raise ValueError("levers has width, must not: the profile has no points at which thoughts race")
         if len(self.counts) != len(self.classes):
             raise ValueError(f"counts has {len(self.counts)} entries, must have {len(self.classes)}: one a class")
         _check_falling("thresholds", self.thresholds)
         _check_falling("budgets", self.budgets)
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
-        """The points in use, in the order of the tables; the full thought comes first."""
+        """The points in use at which thoughts think alone, in the order of the tables; the full thought comes first."""
         curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
-        return tuple(
+        plain = tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
             for c, i, j in self._places(certified_only)
         )
+        at_once = self._answering_at_once(certified_only)
+        return plain if at_once is None else (*plain, *at_once.points)
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """The tables W and Q at `points`, as the optimiser takes them."""
         places = self._places(certified_only)
-        return OperatingTables(
+        plain = OperatingTables(
             classes=self.classes,
-            points=self.points(certified_only=certified_only),
+            points=self.points(certified_only=certified_only)[: len(places)],
             tokens=self._at("tokens", places),
             accuracy=self._at("accuracy", places),
             p95_steps=self._at("p95_steps", places),
@@ -163,11 +170,38 @@ class Profile:
             square=squares(np.array(self.tokens), np.array(self.square), places, self._at("tokens", places)),
             prompt=prompt_tokens(self.plant.context, self.counts, self.tokens, self.square),
         )
+        for lever in (self._answering_at_once(certified_only), self._racing(certified_only)):
+            plain = plain if lever is None else plain.joined(lever)
+        return plain
+
+    def _answering_at_once(self, certified_only: bool) -> OperatingTables | None:
+        known = self.cut_offs
+        if known is None or (certified_only and self.refused is not None):
+            return None
+        return answering_at_once(
+            known, self.thresholds, self.budgets, classes=self.classes, longest=self.max_tokens,
+            certified_only=certified_only, spread=np.array(self.square) / np.array(self.tokens),
+        )  # fmt: skip
+
+    def _racing(self, certified_only: bool) -> OperatingTables | None:
+        if self.width is None or Lever.WIDTH not in self.levers:
+            return None
+        harm, alone = self.harm, np.array(self.accuracy)[:, 0, 0]
+        spread = np.array(self.square)[:, 0, 0] / np.array(self.tokens)[:, 0, 0] ** 2
+        return racing(
+            self.width, alone, classes=self.classes, longest=self.max_tokens, certified_only=certified_only,
+            spread=spread, account=harm is not None, own=harm is not None and harm.own,
+        )  # fmt: skip
+
+    @property
+    def cut_offs(self) -> NoThoughtTables | None:
+        """The points at which prompts are answered at once, if they are in use; None: they are not."""
+        return self.no_thought if Lever.NO_THOUGHT in self.levers else None
 
     @property
     def curves(self) -> GiveUpTables | None:
         """The points at which hopeless thoughts are given up, if they are in use; None: they are not."""
-        return self.give_up if self.gives_up else None
+        return self.give_up if Lever.GIVE_UP in self.levers else None
 
     @property
     def harm(self) -> Harm | None:
@@ -199,6 +233,9 @@ class Profile:
         levels: tuple[tuple[tuple[bool, ...], ...], ...] = (self.certificate.certified,)
         if self.curves is not None:
             levels = self.curves.certified
+        if self.cut_offs is not None:  # whose columns share δ with those that have none
+            both = np.array(levels[0]) & np.array(self.cut_offs.certified[0])
+            levels = (tuple(map(tuple, both.tolist())), *levels[1:])
         return [
             (c, i, j)
             for c, table in enumerate(levels)
@@ -263,9 +300,10 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["answers"]
     if profile.give_up is None:
         del said["give_up"]
-    if profile.benchmarks is None:
-        del said["benchmarks"]
-    for chosen in ("gives_up", "worst_benchmark"):
+    for later in ("order", "no_thought", "width", "benchmarks"):
+        if getattr(profile, later) is None:
+            del said[later]
+    for chosen in ("levers", "worst_benchmark"):
         del said[chosen]
     return said
 
@@ -283,53 +321,6 @@ _FILE = Envelope(
 def profile_of(model: Path) -> Path:
     """Returns where the profile of a model lies: in its directory, or beside its one file."""
     return beside(model, FILE_NAME)
-
-
-def weights_sha256(directory: Path) -> dict[str, str]:
-    """Returns the hash of each file of a model's weights, by name; reads the whole files."""
-    found, gguf = {}, gguf_of(directory)
-    for file in sorted(directory.glob("*.safetensors")) if gguf is None else gguf.files:
-        with file.open("rb") as opened:
-            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return found
-
-
-def identify(
-    directory: Path, thinking: ThinkingFormat, name: str | None = None, *, files: Mapping[str, str] | None = None
-) -> ModelIdentity:
-    """The identity of the model in a directory; `name` None: what it is called there.
-
-    `files`: what `weights_sha256` returned; None: it is called.
-    """
-    weights = hashlib.sha256()
-    for file, digest in (weights_sha256(directory) if files is None else files).items():
-        weights.update(file.encode() + b"\0" + bytes.fromhex(digest))
-    return ModelIdentity(
-        name=name or called(directory),
-        weights_sha256=weights.hexdigest(),
-        thinking_sha256=thinking_sha256(thinking),
-    )
-
-
-LATER: dict[str, Any] = {
-    **dict.fromkeys(("also", "seams", "unshown", "switches"), ()),
-    **dict.fromkeys(("closing", "effort"), None),
-    "unasked": True,
-}
-"""Keys of a thinking format that came after the first profiles, and the values at which it is what it was."""
-
-
-def thinking_sha256(thinking: ThinkingFormat) -> str:
-    """The hash that identifies a thinking format."""
-    said = asdict(thinking)
-    for unused in ("conclusions", "family", "tools"):  # no thought is served by them
-        del said[unused]
-    for uncertified in ("landings", "choice", "boxes"):  # calibration asks for answers in boxes, and uses none of them
-        del said[uncertified]
-    for later, usual in LATER.items():  # keys that older profiles do not know
-        if said[later] == usual:
-            del said[later]
-    return sha256_of(said)
 
 
 def write_profile(path: Path, profile: Profile) -> None:

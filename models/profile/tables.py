@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.files.checks import positive
 from models.profile.give_up import GiveUpCurve, check_ladder
+from models.profile.width import RaceRule
 
 Array = npt.NDArray[np.float64]
 
@@ -29,13 +30,24 @@ class OperatingPoint:
     threshold: float | None  # confidence at which a thought is closed; None: it is never probed
     budget: int | None  # thinking tokens; None: no budget
     give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
+    skip: float | None = None  # the score from which a prompt is answered at once; None: none is
+    race: RaceRule | None = None  # how several thoughts of the prompt race; None: one thinks alone
 
     def __post_init__(self) -> None:
         positive(self, "threshold")
+        if self.race is not None and (self.threshold, self.budget, self.give_up) != (None, None, None):
+            raise ValueError("race is given, must stand alone: full thoughts race")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
+        if self.skip is not None and not 0.0 < self.skip < 1.0:
+            raise ValueError(f"skip is {self.skip}, must lie between 0 and 1")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
+
+    @property
+    def width(self) -> int:
+        """The number of thoughts of one prompt."""
+        return 1 if self.race is None else self.race.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +64,7 @@ class OperatingTables:
 
     Means over mixtures and rate limits need numbers, so `thresholds` and `budgets` hold every point's as numbers:
     NEVER for no probing, `longest` for no budget. They are converted here, once; points themselves keep None. Lower
-    curves form a ladder, on which `levels` has each point's place.
+    curves form a ladder, on which `levels` has each point's place; `skips` has NEVER for no cut-off.
     """
 
     classes: tuple[str, ...]  # easiest first
@@ -69,6 +81,7 @@ class OperatingTables:
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
     levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
+    skips: Array = field(init=False)  # by point: the score from which a prompt is answered at once
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.points))
@@ -109,6 +122,9 @@ class OperatingTables:
         levels = np.array(self._levels(), dtype=np.intp)
         levels.setflags(write=False)
         object.__setattr__(self, "levels", levels)
+        skips = np.array([NEVER if point.skip is None else point.skip for point in self.points], dtype=np.float64)
+        skips.setflags(write=False)
+        object.__setattr__(self, "skips", skips)
 
     def numbers(self, point: OperatingPoint) -> tuple[float, float]:
         """Returns threshold and budget as numbers. Raises ValueError for no budget if there is no `longest` thought."""
@@ -123,6 +139,7 @@ class OperatingTables:
             (self.thresholds >= self.thresholds[:, None])
             & (self.budgets >= self.budgets[:, None])
             & (self.levels <= self.levels[:, None])
+            & (self.skips >= self.skips[:, None])
         )
 
     def _levels(self) -> list[int]:
@@ -135,9 +152,22 @@ class OperatingTables:
         return [0 if point.give_up is None else places[point.give_up] for point in self.points]
 
     def beside(self, point: int) -> list[int]:
-        """Returns the points with the budget and the lower curve of this one, itself included: any threshold."""
+        """Returns the points that differ from this one in the threshold alone, itself included.
+
+        Thoughts race at none of them but itself.
+        """
         wanted = self.points[point]
-        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up) == (wanted.budget, wanted.give_up)]
+        mine = (wanted.budget, wanted.give_up, wanted.skip)
+        return [
+            k
+            for k, one in enumerate(self.points)
+            if k == point or ((one.budget, one.give_up, one.skip) == mine and one.race is None)
+        ]
+
+    def alone(self) -> OperatingTables:
+        """Returns the tables without the points at which thoughts race, which stand behind all others."""
+        kept = [k for k, one in enumerate(self.points) if one.race is None]
+        return self if len(kept) == len(self.points) else self.at(kept)
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""
@@ -167,6 +197,34 @@ class OperatingTables:
             raise ValueError("square is None, must be given to plan KV cells")
         ratio = work_ratio[:, None]
         return np.asarray(self.prompt * ratio * self.tokens + ratio**2 * self.square / 2.0)
+
+    def joined(self, other: OperatingTables) -> OperatingTables:
+        """Returns these tables with the points of another lever behind them.
+
+        Classes, shed tokens, longest thought, medians and prompt are these tables'. Squares are in the result if they
+        are in both. Raises ValueError if the classes differ, or if one of both alone has charges or steps.
+        """
+        if other.classes != self.classes:
+            raise ValueError(f"classes are {', '.join(other.classes)}, must be {', '.join(self.classes)}")
+        for name in ("charges", "p95_steps"):
+            if (getattr(self, name) is None) != (getattr(other, name) is None):
+                raise ValueError(f"{name} is None in one of both tables, must be in both or neither")
+        charges, steps, square = None, None, None
+        if self.charges is not None and other.charges is not None:
+            charges = Charges(of=np.hstack([self.charges.of, other.charges.of]), own=self.charges.own)
+        if self.p95_steps is not None and other.p95_steps is not None:
+            steps = np.hstack([self.p95_steps, other.p95_steps])
+        if self.square is not None and other.square is not None:
+            square = np.hstack([self.square, other.square])
+        return replace(
+            self,
+            points=(*self.points, *other.points),
+            tokens=np.hstack([self.tokens, other.tokens]),
+            accuracy=np.hstack([self.accuracy, other.accuracy]),
+            p95_steps=steps,
+            charges=charges,
+            square=square,
+        )
 
 
 def prune_hull(tokens: npt.ArrayLike, accuracy: npt.ArrayLike) -> npt.NDArray[np.intp]:

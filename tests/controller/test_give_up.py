@@ -14,18 +14,19 @@ from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
-from controller.policies.restricted import giving_up
+from controller.policies.restricted import with_levers
 from controller.policy import FixedPolicy, Limits
 from controller.selection import Held, cheapest, choose, limits_at, move
 from laser.server.policy_choice import ChosenPolicy
 from models.profile.give_up import LADDER, GiveUpLimit
+from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 from models.profile.tables import PointId, prune_hull
 from tests.support.analysis_profile import CLASSES, made_profile
 from tests.support.driven_controller import FULL_RATE, AtOnce, Driven
 from tests.support.give_up_profile import MEDIANS, giving_up_profile
 
-USED = giving_up(giving_up_profile(harmed=4))
+USED = with_levers(giving_up_profile(harmed=4), {Lever.GIVE_UP})
 TABLES = USED.tables()
 PLANNER = Planner(TABLES, clock=time.perf_counter)
 
@@ -106,9 +107,9 @@ def made(policy: LoadAware, profile: Profile) -> Profile:
 
 
 def test_giving_up_is_off_unless_it_is_asked_for() -> None:
-    assert not made(LoadAware(), giving_up_profile()).gives_up
-    assert made(LoadAware(give_up=True), giving_up_profile()).gives_up
-    assert made(LoadAware(give_up=True, risk=0.1), giving_up_profile()).gives_up
+    assert not made(LoadAware(), giving_up_profile()).levers
+    assert made(LoadAware(give_up=True), giving_up_profile()).levers
+    assert made(LoadAware(give_up=True, risk=0.1), giving_up_profile()).levers
 
 
 def test_who_asks_for_it_where_there_is_none_is_refused() -> None:
@@ -127,4 +128,4 @@ def test_who_may_fix_an_exit_may_so_within_the_certificate_that_is_in_use() -> N
     for policy in (LoadAware(), LoadAware(give_up=True)):
         chosen = ChosenPolicy(name="load-aware", policy=FixedPolicy(), profile=profile, settings=policy)
         assert chosen.certifying is not None
-        assert chosen.certifying.gives_up == policy.give_up
+        assert bool(chosen.certifying.levers) == policy.give_up

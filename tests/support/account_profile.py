@@ -6,8 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from controller.policies.restricted import giving_up, within_account
+from controller.policies.restricted import with_levers, within_account
 from models.profile.certificate import ByClass, certify, evidence
+from models.profile.lever import Lever
 from models.profile.profile import Profile
 from tests.support.analysis_profile import BUDGETS, CLASSES, THRESHOLDS, made_profile
 from tests.support.give_up_profile import STEPS, lower_curves
@@ -38,7 +39,7 @@ def account_profile(
     levels = [_counted(each, step, ages=ages) for step in (0, *STEPS.tolist())]
     harmed = np.array([level.harmed for level in levels]).sum(axis=1)
     made = dataclasses.replace(made, give_up=lower_curves(made, harmed, levels))
-    return giving_up(within_account(made, risk, peak))
+    return with_levers(within_account(made, risk, peak), {Lever.GIVE_UP})
 
 
 def _counted(each: int, step: int, *, ages: bool) -> ByClass:

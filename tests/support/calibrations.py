@@ -11,7 +11,8 @@ from experiments.evaluation.evaluation import Asked
 from experiments.evaluation.questions import bundled_questions
 from models.chat_model import load_chat_model
 from models.profile.difficulty import FEATURES, Difficulty
-from models.profile.profile import identify, write_profile
+from models.profile.identity import identify
+from models.profile.profile import write_profile
 from models.reasoner import bundled_model
 from tests.support.analysis_profile import made_profile
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from models.profile.certificate import certify
 from models.profile.difficulty import FEATURES, Difficulty
+from models.profile.identity import ModelIdentity
 from models.profile.plant import StepTime
-from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile
+from models.profile.profile import MeasuredPlant, ProbeCost, Profile
 
 MODEL = ModelIdentity(name="tiny", weights_sha256="ab" * 32, thinking_sha256="cd" * 32)
 

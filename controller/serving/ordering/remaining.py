@@ -40,6 +40,7 @@ class RowForecast:
     mean: CurveTable  # rows
     spread: Table  # σ of the log rows, the same under every curve
     usual_rows: float  # mean of all classes at the cheapest certified point: where requests queue, exits are lax
+    answer_rows: float  # of a reply beyond its thought, about: what thoughts of the shortest budget cost more than that
 
     @classmethod
     def of(cls, profile: Profile) -> RowForecast:
@@ -51,6 +52,8 @@ class RowForecast:
         square = np.array(profile.square)
         square = np.concatenate((square, np.average(square, axis=0, weights=counts)[None]))
         cv2 = np.maximum(square / np.square(mean[0]) - 1.0, 0.0)
+        shortest = profile.budgets[-1]
+        beyond = LEAST if shortest is None else float(mean[0][-1][0][-1]) - shortest
         return cls(
             classes=profile.classes,
             thresholds=profile.thresholds,
@@ -59,6 +62,7 @@ class RowForecast:
             mean=tuple(map(_rows, mean)),
             spread=_rows(np.sqrt(np.log1p(cv2))),
             usual_rows=float(np.average(profile.tables().tokens, axis=0, weights=counts).min()),
+            answer_rows=max(LEAST, beyond),
         )
 
     def rows(self, difficulty: str | None, limits: Limits, *, length: float = 0.0, attained: float = 0.0) -> float:
@@ -74,7 +78,10 @@ class RowForecast:
         mean, spread = self.mean[c][at][i][j], self.spread[at][i][j]
         if length > 0.0:
             mean *= length / self.mean[0][at][0][0]
-        return max(LEAST, mean_excess(mean, spread, attained))
+        rows = mean_excess(mean, spread, attained)
+        if limits.budget != self.budgets[j] and limits.budget is not None:  # it is shorter than the tables' next
+            rows = min(rows, limits.budget + self.answer_rows - attained)
+        return max(LEAST, rows)
 
     def _point(self, limits: Limits) -> tuple[int, int]:
         """Returns where the tables hold the laxest point that is at least as strict as the limits."""

@@ -59,7 +59,7 @@ def test_with_all_levers_it_is_as_good_as_every_batch_by_cutting_planes(seed: in
     best = -math.inf
     for batch in range(1, plant.max_batch + 1):
         narrower = replace(plant, max_batch=batch)
-        x = best_by_cutting_planes(tables, objective, load, narrower, allowance, memory.cells / batch)
+        x = best_by_cutting_planes(tables, objective, load, narrower, allowance, room=memory.cells / batch)
         best = max(best, worth(x, batch))
     batch = plant.max_batch if decision.batch is None else decision.batch
     mine = np.hstack([decision.shed[:, None], decision.mixture])

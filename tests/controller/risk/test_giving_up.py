@@ -14,7 +14,7 @@ from controller.decision_record import DecisionRecord
 from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext, certified_at
 from controller.policies.load_aware import LoadAware
-from controller.policies.restricted import giving_up, standing, within_account
+from controller.policies.restricted import standing, with_levers, within_account
 from controller.policy import Limits
 from controller.replay import replay
 from controller.risk.account import RiskSettings
@@ -25,6 +25,7 @@ from models.profile.certificate import upper_bound
 from models.profile.corners import corners
 from models.profile.give_up import LADDER, GiveUpLimit
 from models.profile.harm import ALIVE_SHARE, OWN_BOUNDS
+from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 from tests.support.account_profile import PEAK, RISK, account_profile
 from tests.support.analysis_profile import BUDGETS, CLASSES, PLAIN, THRESHOLDS
@@ -46,7 +47,7 @@ def limits(threshold: float | None, level: int = 0, *, budget: int | None = None
 def keeper(profile: Profile = POOLED, *, saved: float = 0.0) -> RiskKeeper:
     made = RiskKeeper(profile, RiskSettings(), time_s=lambda: 0.0)
     while made.account.left < saved:
-        made.account.admit(0.0, "", 0.0)
+        made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
     return made
 
 
@@ -123,11 +124,11 @@ def test_what_requests_may_fix_is_what_the_account_always_affords() -> None:
 
 def test_risk_peak_and_giving_up_are_certified_together_and_refused_together() -> None:
     source = account_profile(1000, curves=True)
-    both = certified_at(source, RISK, PEAK, give_up=True)
-    assert (both.certificate.mean, both.certificate.epsilon, both.gives_up) == (RISK, PEAK, True)
+    both = certified_at(source, RISK, PEAK, levers=(Lever.GIVE_UP,))
+    assert (both.certificate.mean, both.certificate.epsilon, both.levers) == (RISK, PEAK, {Lever.GIVE_UP})
     assert both.points() == POOLED.points()
     with pytest.raises(ProfileError, match=r"no giving up: no curve has a bound of 0\.004 or less"):
-        giving_up(within_account(source, 0.003, 0.004))
+        with_levers(within_account(source, 0.003, 0.004), {Lever.GIVE_UP})
     found: list[Profile] = []
 
     def controller(usable: Profile) -> Controller:
@@ -263,7 +264,9 @@ class Served:
             for _ in range(int(self.rng.poisson(rate * 0.5))):
                 name = str(self.rng.choice(CLASSES))
                 self.controller.arrived(name)
-                got = self.keeper.within(self.keeper.admit(name, "", pays=True), self.controller.limits(name), 0)
+                grant = self.keeper.admit(name, "", pays=True)
+                got = self.keeper.within(grant, self.controller.limits(name), 0)
+                self.keeper.served(grant)
                 self.gave_up = self.gave_up or got.give_up is not None
             self.now += 0.5
             self.controller.tick(self.now, in_system)

@@ -12,11 +12,13 @@ import pytest
 from controller.policies.restricted import within_account
 from experiments.analysis.capacity import memory
 from experiments.analysis.checks import gaps
-from experiments.analysis.levers import LOSSES, PEAK, lever_worth, order_worth
+from experiments.analysis.levers import GAINS, LOSSES, PEAK, lever_worth, order_worth
 from experiments.analysis.situation import situation
+from models.profile.lever import Lever
 from tests.support.account_profile import account_profile
 from tests.support.analysis_profile import PLAIN, made_profile, still
 from tests.support.give_up_profile import giving_up_profile
+from tests.support.width_profile import racing_profile
 
 
 def test_each_lever_s_worth_is_told_giving_up_where_it_is_tabulated() -> None:
@@ -26,6 +28,14 @@ def test_each_lever_s_worth_is_told_giving_up_where_it_is_tabulated() -> None:
     assert [one.lever for one in found.without] == ["thresholds", "budgets", "giving up", "account of risk"]
     assert found.without[2].tokens == plain.tokens
     assert found.accuracy == tuple(found.accuracy[0] - loss for loss in LOSSES)
+
+
+def test_width_reaches_what_no_other_lever_does() -> None:
+    found = lever_worth(situation(racing_profile(), PLAIN))
+    assert [one.lever for one in found.without] == ["thresholds", "budgets", "width", "account of risk"]
+    assert len(found.accuracy) == len(GAINS) + len(LOSSES)
+    assert found.tokens[0] is not None
+    assert found.without[2].tokens[: len(GAINS)] == (None,) * len(GAINS)
 
 
 def test_no_front_gains_by_losing_a_lever_that_costs_no_certificate() -> None:
@@ -42,7 +52,7 @@ def test_no_front_gains_by_losing_a_lever_that_costs_no_certificate() -> None:
 
 def test_no_way_to_decide_beats_the_linear_program_with_all_levers() -> None:
     one = situation(giving_up_profile(harmed=4), PLAIN, rates=[9.0])
-    one = replace(one, tables=replace(one.measured, gives_up=True).tables())
+    one = replace(one, tables=replace(one.measured, levers=frozenset({Lever.GIVE_UP})).tables())
     assert any(point.give_up is not None for point in one.tables.points)
     for gap in gaps(one, [3.0, 9.0, 12.0, 17.0], still, lambda: None):
         assert gap.brute_force is not None

@@ -23,7 +23,8 @@ from laser.server.deployment import deploy
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
 from models.profile.corners import corners
-from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, write_profile
+from models.profile.identity import identify
+from models.profile.profile import FILE_NAME, Profile, ProfileError, write_profile
 from tests.support.analysis_profile import made_profile
 from tests.support.live_server import LiveServer, running, save_random_model, wait_until
 
@@ -123,7 +124,10 @@ def test_other_policies_say_who_they_are(
     with running(load_config(None, {"model": profiled[0], **options})) as server:
         told = seen(server)
     assert told["policy"] == policy
-    unset = {"agree": None, "margin": None, "exits": {}, "every": None, "give_up": None}
+    unset = {
+        "agree": None, "margin": None, "exits": {}, "every": None, "give_up": None, "skip": None, "width": 1,
+        "vote": False,
+    }  # fmt: skip
     assert told["limits"] == {"any": {**unset, **limits}}
     assert told["rung"] is None
     assert told["certified"] == {

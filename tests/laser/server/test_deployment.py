@@ -20,7 +20,8 @@ from laser.server.config import ServeConfig
 from laser.server.deployment import deploy
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
-from models.profile.profile import FILE_NAME, ProfileError, identify, read_profile, write_profile
+from models.profile.identity import identify
+from models.profile.profile import FILE_NAME, ProfileError, read_profile, write_profile
 from models.reasoner import bundled_model
 from tests.support.live_server import save_random_model
 

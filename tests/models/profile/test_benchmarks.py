@@ -10,10 +10,11 @@ import pytest
 
 from controller.policies.definition import certified_at
 from controller.policies.load_aware import LoadAware
-from controller.policies.restricted import giving_up, worst_benchmark
+from controller.policies.restricted import with_levers, worst_benchmark
 from experiments.calibration.summary import worst_of
-from models.profile.benchmarks import ByBenchmark, by_benchmark
 from models.profile.certificate import upper_bound
+from models.profile.lever import Lever
+from models.profile.levers.benchmarks import ByBenchmark, by_benchmark
 from models.profile.profile import Profile, ProfileError, read_profile, write_profile
 from tests.support.account_profile import account_profile
 from tests.support.analysis_profile import made_profile
@@ -101,7 +102,7 @@ def test_what_was_not_told_apart_is_refused() -> None:
     with pytest.raises(ProfileError, match="does not tell its benchmarks apart: run `laser calibrate` again"):
         worst_benchmark(made_profile())
     with pytest.raises(ProfileError, match="was not counted by benchmark"):
-        worst_benchmark(giving_up(apart(giving_up_profile(), (0.01, 0.01))))
+        worst_benchmark(with_levers(apart(giving_up_profile(), (0.01, 0.01)), {Lever.GIVE_UP}))
     with pytest.raises(ValueError, match="must have as many, and at least 1"):
         ByBenchmark(names=(), counts=(), harmed=())
 

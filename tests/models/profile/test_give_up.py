@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.policies.restricted import giving_up, within_risk
+from controller.policies.restricted import with_levers, within_risk
 from models.profile.certificate import fewest_questions, upper_bound
 from models.profile.corners import corners
 from models.profile.give_up import GRACE, LADDER, GiveUpCurve, GiveUpLimit, check_ladder, worth_below
-from models.profile.give_up_tables import certify_curves, short_of
+from models.profile.lever import Lever
+from models.profile.levers.ladder import certify_levels, short_of
 from models.profile.profile import ProfileError, read_profile, write_profile
 from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import made_profile
@@ -80,7 +81,7 @@ def test_points_with_a_curve_are_in_use_only_where_a_policy_wants_them() -> None
     plain = giving_up_profile()
     assert plain.points() == made_profile(certified_to=5).points()
     assert all(point.give_up is None for point in plain.points())
-    used = giving_up(plain)
+    used = with_levers(plain, {Lever.GIVE_UP})
     assert {point.give_up for point in used.points()} == {None, *LADDER}
     assert used.points()[0] == OperatingPoint(threshold=None, budget=None)
     tables = used.tables()
@@ -93,22 +94,22 @@ def test_points_with_a_curve_are_in_use_only_where_a_policy_wants_them() -> None
 
 
 def test_the_range_that_requests_may_ask_for_has_no_curve() -> None:
-    assert corners(giving_up(giving_up_profile())) == corners(giving_up_profile())
+    assert corners(with_levers(giving_up_profile(), {Lever.GIVE_UP})) == corners(giving_up_profile())
 
 
 def test_a_profile_with_curves_comes_back_from_its_file_and_does_not_say_who_uses_them(tmp_path: Path) -> None:
-    made = giving_up(giving_up_profile(harmed=3))
+    made = with_levers(giving_up_profile(harmed=3), {Lever.GIVE_UP})
     write_profile(tmp_path / "profile.json", made)
-    assert read_profile(tmp_path / "profile.json") == replace(made, gives_up=False)
+    assert read_profile(tmp_path / "profile.json") == replace(made, levers=frozenset())
 
 
 def test_a_profile_that_has_no_curves_or_certifies_none_is_refused() -> None:
     with pytest.raises(ProfileError, match="give_up is True, but the profile has no points"):
-        giving_up(made_profile())
+        with_levers(made_profile(), {Lever.GIVE_UP})
     with pytest.raises(ProfileError, match="certifies no giving up: 7 hard questions certify nothing"):
-        giving_up(giving_up_profile(unplaced="7 hard questions certify nothing"))
-    with pytest.raises(ValueError, match="gives_up is True, must be False"):
-        replace(made_profile(), gives_up=True)
+        with_levers(giving_up_profile(unplaced="7 hard questions certify nothing"), {Lever.GIVE_UP})
+    with pytest.raises(ValueError, match="levers has give-up, must not"):
+        replace(made_profile(), levers=frozenset({Lever.GIVE_UP}))
 
 
 def test_curves_are_certified_from_the_lowest_to_the_first_that_fails() -> None:
@@ -130,13 +131,13 @@ def test_with_too_few_questions_no_curve_is_certified_at_a_smaller_risk() -> Non
     tight = within_risk(giving_up_profile(), 0.01)
     assert tight.points() != ()
     with pytest.raises(ProfileError, match=f"{COUNT} questions certify, must be at least {needed}"):
-        giving_up(tight)
-    assert short_of(columns, 0.01, 0.05, needed) is None
+        with_levers(tight, {Lever.GIVE_UP})
+    assert short_of(columns, 0.01, 0.05, needed, "curves") is None
 
 
 @given(st.lists(st.integers(0, 40), min_size=24, max_size=24))
 def test_all_corners_within_a_certified_corner_are_certified(counts: list[int]) -> None:
-    _, certified = certify_curves(np.array(counts).reshape(3, 4, 2), 400, 0.05, 0.1)
+    _, certified = certify_levels(np.array(counts).reshape(3, 4, 2), 400, 0.05, 0.1)
     for c, i, j in zip(*np.nonzero(certified), strict=True):
         assert certified[: c + 1, : i + 1, : j + 1].all()
 
@@ -151,6 +152,6 @@ def test_a_certificate_of_curves_is_wrong_no_more_often_than_delta() -> None:
     wrong = 0
     for _ in range(trials):
         harmed = (rng.random(count)[:, None, None, None] < risk).sum(axis=0)
-        _, certified = certify_curves(harmed, count, epsilon, delta)
+        _, certified = certify_levels(harmed, count, epsilon, delta)
         wrong += bool((certified & (risk > epsilon)).any())
     assert wrong / trials <= delta + 3 * math.sqrt(delta * (1 - delta) / trials)

@@ -12,16 +12,9 @@ import pytest
 
 from models.files.envelope import sha256_of
 from models.profile.certificate import evidence
+from models.profile.identity import identify, weights_sha256
 from models.profile.plant import StepTime
-from models.profile.profile import (
-    OtherFormatError,
-    ProfileError,
-    checksum,
-    identify,
-    read_profile,
-    weights_sha256,
-    write_profile,
-)
+from models.profile.profile import OtherFormatError, ProfileError, checksum, read_profile, write_profile
 from models.profile.tables import NEVER, OperatingPoint
 from models.thinking import ProbeFormat, ThinkingFormat
 from tests.support.model_profile import MODEL, PROFILE, table

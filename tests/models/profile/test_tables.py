@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from models.profile.tables import NEVER, OperatingPoint, OperatingTables, prune_hull
+from models.profile.tables import NEVER, Charges, OperatingPoint, OperatingTables, prune_hull
 
 tokens = st.floats(1, 1000).map(lambda value: round(value, 3))  # the oracle tells no smaller differences apart
 points = st.lists(st.tuples(tokens, st.floats(0, 1)), min_size=1, max_size=12)
@@ -78,3 +78,29 @@ def test_never_is_none_in_a_point_and_a_number_in_the_arrays() -> None:
     )
     assert (tables.thresholds.tolist(), tables.budgets.tolist()) == ([NEVER, 0.9], [640.0, 100.0])
     assert tables.at([0]).budgets.tolist() == [640.0]
+
+
+def test_tables_of_another_lever_stand_behind_the_first_ones() -> None:
+    first = OperatingTables(classes=("a",), points=ONE, tokens=[[9.0]], accuracy=[[0.5]], shed_tokens=2.0, longest=200)  # type: ignore[arg-type]
+    other = OperatingTables(
+        classes=("a",), points=(OperatingPoint(threshold=0.8, budget=100),), tokens=[[7.0]], accuracy=[[0.4]]  # type: ignore[arg-type]
+    )  # fmt: skip
+    both = first.joined(other)
+    assert (both.points, both.shed_tokens, both.longest) == ((*ONE, *other.points), 2.0, 200)
+    assert (both.tokens.tolist(), both.accuracy.tolist()) == ([[9.0, 7.0]], [[0.5, 0.4]])
+    assert both.thresholds.tolist() == [0.9, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": ("b",)}, "classes are b, must be a"),
+        ({"p95_steps": [[5.0]]}, "p95_steps is None in one of both tables"),
+        ({"charges": Charges(of=np.array([[0.1]]), own=False)}, "charges is None in one of both tables"),
+    ],
+)
+def test_tables_that_do_not_match_are_not_joined(change: dict[str, object], words: str) -> None:
+    good: dict[str, object] = {"classes": ("a",), "points": ONE, "tokens": [[9.0]], "accuracy": [[0.5]]}
+    first = OperatingTables(**good)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=words):
+        first.joined(OperatingTables(**(good | change)))  # type: ignore[arg-type]

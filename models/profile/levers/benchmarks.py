@@ -24,7 +24,7 @@ Truths = npt.NDArray[np.bool_]
 class ByBenchmark:
     """The certificate's questions by benchmark."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the benchmarks, in the order of the alphabet
     counts: tuple[int, ...]  # questions of each benchmark
     harmed: tuple[tuple[tuple[int, ...], ...], ...]  # [benchmark, threshold, budget], as the certificate's
 

@@ -1,0 +1,13 @@
+"""Levers beside threshold and budget, which a policy may put in use where the profile has their points tabulated."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Lever(StrEnum):
+    """A lever by its name."""
+
+    GIVE_UP = "give-up"  # hopeless thoughts are closed with their best trial answer
+    NO_THOUGHT = "no-thought"  # prompts that need no thought are answered at once
+    WIDTH = "width"  # several thoughts of one prompt race where places are idle
