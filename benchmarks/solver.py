@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from controller.load import Load
 from controller.planning.bisection import decide
 from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
+from controller.planning.memory import Memory, MemoryOptimizer
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMapper
 from controller.risk.account import Allowance
@@ -28,6 +29,7 @@ from models.profile.give_up import LADDER, GiveUpCurve
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 
+CELLS = 6000  # of KV cache, that bind under most of the random loads
 AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
 
 
@@ -86,6 +88,90 @@ def charged(tables: OperatingTables) -> OperatingTables:
     return replace(tables, charges=Charges(of=np.tile(risk, (len(tables.classes), 1)), own=False))
 
 
+def with_cells(tables: OperatingTables) -> OperatingTables:
+    """Returns the tables of requests whose cells are known: lengths spread as exponential ones do, prompts of 100."""
+    return replace(tables, square=2.0 * tables.tokens**2, prompt=100.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedSolves:
+    """Solves with a lever and without, one after the other for each load, so that other work slows both alike."""
+
+    lever: str
+    resolve_ms: tuple[float, float]  # median without and with
+    resolve_p99_ms: tuple[float, float]
+    map_ms: tuple[float, float]
+    map_p99_ms: tuple[float, float]
+
+
+def compared(
+    *,
+    solves: int,
+    seed: int,
+    walk: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+    only: str | None = None,
+) -> list[ComparedSolves]:
+    """Times each lever of the optimiser, and all of them, against the plain program in one run."""
+    return [
+        _compared(name, curves, account, memory, solves, seed, walk, clock)
+        for name, curves, account, memory in (
+            ("nothing", (), False, False),
+            ("giving up", LADDER, False, False),
+            ("account of risk", (), True, False),
+            ("cells", (), False, True),
+            ("all", LADDER, True, True),
+        )
+        if only in (None, name)
+    ]
+
+
+def _compared(
+    name: str,
+    curves: Sequence[GiveUpCurve],
+    account: bool,
+    memory: bool,
+    solves: int,
+    seed: int,
+    walk: bool,
+    clock: Callable[[], float],
+) -> ComparedSolves:
+    objective, rng = Objective(), np.random.default_rng(seed)
+    plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
+    plain = saturating_profile()
+    full = with_cells(charged(saturating_profile(curves)) if account else saturating_profile(curves))
+    programs = [MemoryOptimizer(tables, objective, clock=clock) for tables in (plain, full)]
+    mappers = [PolicyMapper(tables, objective, clock=clock) for tables in (plain, full)]
+    previous: list[Decision | None] = [None, None]
+    times: list[list[list[float]]] = [[[], []], [[], []]]  # [re-solve, map][without, with]
+    loads = (walking_loads if walk else random_loads)(
+        rng, solves + 20, highest=4.0
+    )  # the first ones compile, and tell the tangents
+    for number, load in enumerate(loads):
+        allowance = Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if account else None
+        for k in (0, 1):
+            started = clock()
+            decision = programs[k].solve(
+                load, plant, previous=previous[k], elapsed_s=5.0, allowance=allowance if k else None,
+                memory=Memory(cells=CELLS) if k and memory else None,
+            )  # fmt: skip
+            took, previous[k] = clock() - started, decision
+            if number < 20:
+                continue
+            times[0][k].append(took)
+            if number % 5 == 0:
+                narrower = replace(plant, max_batch=decision.batch or plant.max_batch)
+                times[1][k].append(mappers[k].solve(load, narrower, allowance if k else None).solve_s)
+    ms = [[_times(each) for each in both] for both in times]
+    return ComparedSolves(
+        lever=name,
+        resolve_ms=(ms[0][0].median_ms, ms[0][1].median_ms),
+        resolve_p99_ms=(ms[0][0].p99_ms, ms[0][1].p99_ms),
+        map_ms=(ms[1][0].median_ms, ms[1][1].median_ms),
+        map_p99_ms=(ms[1][0].p99_ms, ms[1][1].p99_ms),
+    )
+
+
 def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[Load]:
     """Draws loads from `highest` / 50 to `highest` requests/s, with random mixes and work ratios."""
     return [
@@ -96,6 +182,17 @@ def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[L
         )
         for _ in range(count)
     ]
+
+
+def walking_loads(rng: np.random.Generator, count: int, highest: float) -> list[Load]:
+    """Draws loads of which each is like the one before, as a controller's are: rates by some 10 %, mixes by some 5."""
+    rate, mix, ratio, found = highest / 4.0, np.full(3, 1.0 / 3.0), np.ones(3), []
+    for _ in range(count):
+        rate = float(np.clip(rate * np.exp(rng.normal(0.0, 0.1)), highest / 50.0, highest))
+        mix = 0.95 * mix + 0.05 * rng.dirichlet([3.0, 3.0, 3.0])
+        ratio = np.clip(ratio * np.exp(rng.normal(0.0, 0.02, 3)), 0.7, 1.4)
+        found.append(Load(rate=rate, mix=mix, work_ratio=ratio))
+    return found
 
 
 def measure(
@@ -150,6 +247,10 @@ def _times(seconds: Sequence[float]) -> Times:
     )
 
 
+def _change(both: tuple[float, float]) -> str:
+    return f"{both[0]:.2f} -> {both[1]:.2f} (x {both[1] / both[0]:.2f})"
+
+
 def main() -> None:
     """Command line: measure, print the table, and write the JSON file if one is named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.solver", description=__doc__)
@@ -158,9 +259,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--give-up", action="store_true", help="with points at which hopeless thoughts are given up")
     parser.add_argument("--account", action="store_true", help="with an account of risk")
+    parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
+    parser.add_argument("--cpu", action="store_true", help="with --compare: CPU times instead of wall clock")
+    parser.add_argument("--lever", help="with --compare: this one alone")
+    parser.add_argument("--walk", action="store_true", help="with --compare: each load is like the one before")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)
+    if options.compare:
+        print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores; medians and p99, ms, without -> with")
+        found = compared(
+            solves=options.solves,
+            seed=options.seed,
+            walk=options.walk,
+            clock=time.process_time if options.cpu else time.perf_counter,
+            only=options.lever,
+        )
+        for one in found:
+            print(
+                f"{one.lever:16} re-solve {_change(one.resolve_ms)}, p99 {_change(one.resolve_p99_ms)}; "
+                f"map {_change(one.map_ms)}, p99 {_change(one.map_p99_ms)}"
+            )
+        if options.out is not None:
+            report.write(options.out, ran, {one.lever: asdict(one) for one in found})
+        return
     curves = LADDER if options.give_up else ()
     result = measure(
         solves=options.solves, rebuilds=options.rebuilds, seed=options.seed, curves=curves, account=options.account

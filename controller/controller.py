@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from controller.cells import CellGauge
 from controller.decision_record import DecisionRecord
 from controller.estimation.estimator import LoadEstimate, LoadEstimator
 from controller.planning import bisection as fallback
@@ -79,12 +80,12 @@ class Controller:
         self._failure: str | None = None  # of the last tick; None: it did not fail
         self._unbisected: str | None = None  # why this look-up's price bisection failed; None: it did not
         self._held: Held | None = None
+        self._cells = CellGauge()
         self._limits: dict[str | None, Limits] = {}
         self.keeper: RiskKeeper | None = None  # None: there is no account of risk
         if profile.certificate.mean is not None:
             self.keeper = RiskKeeper(profile, settings.settings.account, time_s=lambda: self._time)
-        safe = self._safe
-        self._hand_out(safe, safe)
+        self._hand_out(self._safe, self._safe)
         self._status = self._seen(
             LookUp(
                 in_system=0,
@@ -94,7 +95,7 @@ class Controller:
                 basis=DecisionBasis(source=DecisionSource.SAFE_POINT),
                 slo_steps=None,
                 before=None,
-                held=move(self._tables, self._objective, target=safe, before=None, elapsed_s=0.0),
+                held=move(self._tables, self._objective, target=self._safe, before=None, elapsed_s=0.0),
             )
         )
 
@@ -125,6 +126,13 @@ class Controller:
         if self._stepped_s * STEPS_A_SECOND >= 1.0:
             self._stepped_s = 0.0
             self._estimator.step(batch, context, seconds)
+
+    @property
+    def plans_memory(self) -> bool:
+        return self._file.settings.memory
+
+    def held(self, cells: int, of: int, sequences: int, *, growing: bool) -> None:
+        self._cells.seen(cells, of, sequences, growing=growing)
 
     def tick(self, now: float, in_system: int) -> None:
         last = self._last
@@ -213,6 +221,7 @@ class Controller:
                 steps=steps,
                 risk_price=basis.risk_price,
                 mix=estimate.mix,
+                cells=basis.cells,
             )
         held = move(self._tables, self._objective, target=target, before=before, elapsed_s=elapsed)
         self._held = held
@@ -252,10 +261,9 @@ class Controller:
         """Sends a solve request if `outer_s` has passed, or `soonest_s` and the load has changed by `change`."""
         asked = self._asked
         if asked is not None:
-            since = self._time - asked.time_s
-            if since < settings.outer_s and not (
-                since >= settings.soonest_s and _changed(asked, estimate, settings.change)
-            ):
+            since, step_time = self._time - asked.time_s, estimate.step_time
+            changed = since >= settings.soonest_s and asked.differs(estimate.load, step_time, settings.change)
+            if since < settings.outer_s and not changed:
                 return
         request = SolveRequest(
             number=self._solves.asked + 1,
@@ -265,6 +273,7 @@ class Controller:
             objective=self._objective,
             rows=settings.rows,
             allowance=None if self.keeper is None else self.keeper.allowance(estimate.rate),
+            memory=self._cells.memory if self.plans_memory else None,
         )
         self._solver.ask(request)
         self._asked = request
@@ -279,12 +288,12 @@ class Controller:
             planned = plan.decision
             if settings.price is PriceSource.JOINT_PROGRAM:
                 return self._based(DecisionSource.JOINT_PROGRAM, planned.prices.token, planned)
-            return self._based(DecisionSource.POLICY_MAP, plan.price(in_system), planned, plan.request)
+            found = self._based(DecisionSource.POLICY_MAP, plan.price(in_system), planned, risk=plan.risk)
+            return replace(found, request=plan.mapped, cells=plan.cells(in_system))
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
-                plant = replace(self._plant, step_time=estimate.step_time)
-                decision = fallback.decide(self._tables.alone(), self._objective, estimate.load, plant)
-                self._stand_in = self._time, decision
+                stand_in = fallback.decide(self._tables.alone(), self._objective, estimate.load, self._now(estimate))
+                self._stand_in = self._time, stand_in
             except (ValueError, ArithmeticError) as error:
                 self._unbisected = f"price bisection failed: {error}"
                 return DecisionBasis(source=DecisionSource.SAFE_POINT)
@@ -292,20 +301,29 @@ class Controller:
         return self._based(DecisionSource.PRICE_BISECTION, planned.prices.token, planned)
 
     def _based(
-        self, source: DecisionSource, price: float, planned: Decision, request: SolveRequest | None = None
+        self, source: DecisionSource, price: float, planned: Decision, *, risk: float | None = None
     ) -> DecisionBasis:
-        """Returns a basis with the price of risk: what kept risk is worth now, and what the plan's allowance costs."""
-        risk_price = 0.0 if self.keeper is None else self.keeper.worth + planned.prices.risk
-        return DecisionBasis(source=source, price=price, planned=planned, request=request, risk_price=risk_price)
+        """Returns a basis with the price of risk: what kept risk is worth now, and what the plan's allowance costs.
+
+        `risk`: the latter; None: by the joint program.
+        """
+        more = planned.prices.risk if risk is None else risk
+        risk_price = 0.0 if self.keeper is None else self.keeper.worth + more
+        return DecisionBasis(source=source, price=price, planned=planned, risk_price=risk_price)
 
     def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
         """Returns the decode steps that each class's SLO leaves a request that arrives now; None: there is no SLO."""
         if not self._objective.slo_s:
             return None
-        plant = replace(self._plant, step_time=estimate.step_time)
+        plant = self._now(estimate)
         tokens = self._tables.tokens[np.arange(len(self._points)), list(self._points)]
         usual = float((estimate.mix * estimate.work_ratio) @ tokens)
         return tuple(plant.steps_within(seconds, in_system, usual) for seconds in self._objective.slo_s)
+
+    def _now(self, estimate: LoadEstimate) -> Plant:
+        """Returns the plant with the estimated step time, and with the batch for which there is memory, if planned."""
+        plant = replace(self._plant, step_time=estimate.step_time)
+        return self._cells.within(plant, self._tables, estimate.load, self._points) if self.plans_memory else plant
 
     def _resettle(self) -> None:
         """Applies new settings. The estimates stay, unless the estimator's settings have changed."""
@@ -380,11 +398,3 @@ class Controller:
             problems=self._problems(),
             risk=None if self.keeper is None else self.keeper.status(look.basis.risk_price),
         )
-
-
-def _changed(asked: SolveRequest, estimate: LoadEstimate, share: float) -> bool:
-    """Whether the rate, a work ratio or the step time differs from the request's by more than `share` of it."""
-    plant: Plant = asked.plant
-    then = [asked.load.rate, *asked.load.work_ratio, plant.step_time.seconds(plant.max_batch, plant.context)]
-    now = [estimate.rate, *estimate.work_ratio, estimate.step_time.seconds(plant.max_batch, plant.context)]
-    return any(abs(b - a) > share * a for a, b in zip(then, now, strict=True))

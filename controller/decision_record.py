@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from controller.load import Load
-from controller.planning.decision import Prices
+from controller.planning.decision import CellPrice, Prices
 from controller.planning.objective import Objective
 from controller.planning.plan import SolveRequest
+from controller.risk.account import Allowance
 from controller.selection import Held
 from controller.status import ControllerStatus, DecisionSource, LookUp
 from models.profile.plant import Plant, StepTime
@@ -35,6 +36,8 @@ class ShadowPrices:
     capacity: float  # the part of `token` for the bound on demand
     floor: tuple[float, ...]  # per unit of each class's accuracy floor
     threshold: tuple[float, ...]  # per unit of each class's threshold, where the rate limit binds
+    cell: float = 0.0  # per cell of KV cache and decode step, beyond a sequence's room; 0: memory does not bind
+    sequence: float = 0.0  # per request, for memory of one sequence more; 0: memory does not bind
 
     @classmethod
     def of(cls, prices: Prices) -> ShadowPrices:
@@ -45,6 +48,8 @@ class ShadowPrices:
             capacity=prices.capacity,
             floor=tuple(prices.floor.tolist()),
             threshold=tuple(prices.threshold.tolist()),
+            cell=prices.cell,
+            sequence=prices.sequence,
         )
 
 
@@ -61,6 +66,7 @@ class SolvedFor:
     cv2: float  # squared coefficient of variation of a request's tokens
     rows: int  # of the policy map
     objective: Objective  # weights and constraints in force
+    allowance: Allowance | None = None  # of an account of risk; None: there is no account
 
     @classmethod
     def of(cls, request: SolveRequest) -> SolvedFor:
@@ -75,6 +81,7 @@ class SolvedFor:
             cv2=request.plant.cv2,
             rows=request.rows,
             objective=request.objective,
+            allowance=request.allowance,
         )
 
     @property
@@ -118,6 +125,7 @@ class DecisionRecord:
     shadow_prices: ShadowPrices | None = None  # what the constraints cost; None: nothing was planned
     situation: SolvedFor | None = None  # inputs of the policy map that was looked up; None: none was
     risk_price: float = 0.0  # correct answers that a unit of risk costs; 0: there is no account of risk
+    cells: CellPrice | None = None  # what KV cells cost; None: nothing, memory does not bind now
 
     def __post_init__(self) -> None:
         for name in ("time_s", "rate", "demand", "in_system", "solve_s"):
@@ -167,13 +175,20 @@ class DecisionRecord:
             shadow_prices=None if planned is None else ShadowPrices.of(planned.prices),
             situation=None if request is None else SolvedFor.of(request),
             risk_price=look.basis.risk_price,
+            cells=look.basis.cells,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record as a JSON object. Prices and the situation are left out where there are none."""
-        absent = {name for name in ("shadow_prices", "situation") if getattr(self, name) is None}
+        absent = {name for name in ("shadow_prices", "situation", "cells") if getattr(self, name) is None}
         absent |= set() if self.risk_price else {"risk_price"}
-        return {name: value for name, value in _plain(self).items() if name not in absent}
+        said = {name: value for name, value in _plain(self).items() if name not in absent}
+        if self.situation is not None and self.situation.allowance is None:
+            del said["situation"]["allowance"]
+        for name in ("cell", "sequence"):
+            if self.shadow_prices is not None and not getattr(self.shadow_prices, name):
+                del said["shadow_prices"][name]
+        return said
 
     @classmethod
     def from_json(cls, value: object, classes: int) -> DecisionRecord:
@@ -211,6 +226,7 @@ class DecisionRecord:
             shadow_prices=None if said.null("shadow_prices", older=True) else _prices(said.part("shadow_prices")),
             situation=None if said.null("situation", older=True) else _solved_for(said.part("situation")),
             risk_price=0.0 if said.null("risk_price", older=True) else said.number("risk_price"),
+            cells=None if said.null("cells", older=True) else _cells(said.part("cells")),
         )
 
 
@@ -221,7 +237,13 @@ def _prices(said: _Object) -> ShadowPrices:
         capacity=said.number("capacity"),
         floor=said.numbers("floor"),
         threshold=said.numbers("threshold"),
+        cell=0.0 if said.null("cell", older=True) else said.number("cell"),
+        sequence=0.0 if said.null("sequence", older=True) else said.number("sequence"),
     )
+
+
+def _cells(said: _Object) -> CellPrice:
+    return CellPrice(price=said.number("price"), room=said.number("room"))
 
 
 def _solved_for(said: _Object) -> SolvedFor:
@@ -235,7 +257,12 @@ def _solved_for(said: _Object) -> SolvedFor:
         cv2=said.number("cv2"),
         rows=said.whole("rows"),
         objective=said.objective(),
+        allowance=None if said.null("allowance", older=True) else _allowance(said.part("allowance")),
     )
+
+
+def _allowance(said: _Object) -> Allowance:
+    return Allowance(charge=said.number("charge"), worth=said.number("worth"))
 
 
 def _plain(value: Any) -> Any:

@@ -84,6 +84,14 @@ class LateController:
         if self.controller is not None:
             self.controller.tick(now, in_system)
 
+    @property
+    def plans_memory(self) -> bool:
+        return self.controller is not None and self.controller.plans_memory
+
+    def held(self, cells: int, of: int, sequences: int, *, growing: bool) -> None:
+        if self.controller is not None:
+            self.controller.held(cells, of, sequences, growing=growing)
+
 
 class LateKeeper:
     """A Keeper: the controller's, once that is made. Requests before it keep the safe point, and do not pay."""

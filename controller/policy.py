@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from models.profile.give_up import GiveUpLimit
 from models.profile.width import RaceRule
@@ -154,6 +154,18 @@ class LoadObserver(Protocol):
 
     def tick(self, now: float, in_system: int) -> None:
         """`now`: s on the loop's clock; `in_system`: requests queued or running. Also called while nothing runs."""
+
+
+@runtime_checkable
+class MemoryObserver(Protocol):
+    """A LoadObserver that also plans KV cells."""
+
+    @property
+    def plans_memory(self) -> bool:
+        """Whether `held` is to be called."""
+
+    def held(self, cells: int, of: int, sequences: int, *, growing: bool) -> None:
+        """Before a step `sequences` hold `cells` `of` all; `growing`: see `Capabilities` of engines."""
 
 
 class QueueLengthObserver:

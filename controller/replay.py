@@ -78,6 +78,7 @@ def _decided(tables: OperatingTables, plant: Plant, mean: float | None, record: 
             steps=record.slo_steps,
             risk_price=record.risk_price,
             mix=np.array(record.mix),
+            cells=record.cells,
         )
     return move(tables, record.objective, target=target, before=before, elapsed_s=record.elapsed_s)
 
@@ -100,5 +101,5 @@ class _Maps:
             key = wanted.objective, wanted.rows
             if key not in self._mappers:
                 self._mappers[key] = PolicyMapper(self._tables, wanted.objective, rows=wanted.rows, clock=lambda: 0.0)
-            self._prices[wanted] = self._mappers[key].solve(wanted.load, wanted.plant).price.tolist()
+            self._prices[wanted] = self._mappers[key].solve(wanted.load, wanted.plant, wanted.allowance).price.tolist()
         return self._prices[wanted]

@@ -5,6 +5,8 @@ at a price at which both are equally good, so never mixing loses nothing: the pr
 the system, and the class moves from one point to the other with the price. Means between two points are not certified,
 so they are never handed out.
 
+Where memory binds, a point also costs the cells that it holds beyond what a sequence has room for, at their price.
+
 With an account of risk a point also costs its charge, at the price of risk. Where one corner counts for all classes,
 the laxest in force, the corner is chosen first, by what all classes together would gain within it; the one in force
 stays unless another gains `stickiness`.
@@ -21,6 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from controller.planning.decision import CellPrice
 from controller.planning.objective import Objective
 from controller.policy import Limits
 from models.profile.give_up import GiveUpLimit
@@ -51,15 +54,18 @@ def choose(
     steps: Sequence[float] | None = None,
     risk_price: float = 0.0,
     mix: Array | None = None,
+    cells: CellPrice | None = None,
 ) -> tuple[PointId, ...]:
     """Returns the best point of each class at this price; the target `before` stays unless another gains `stickiness`.
 
     With `floors`, points below a class's accuracy floor are left out if the class has others. `steps`: decode steps
     that each class's SLO leaves a request; None: there is no SLO. `before` None: there is no earlier target.
     `risk_price`: correct answers that a unit charged to the account of risk costs; `mix`: the classes' shares; None:
-    all alike.
+    all alike. `cells` None: no cell costs anything.
     """
     accuracy = tables.accuracy
+    if cells is not None and tables.square is not None:
+        accuracy = accuracy - cells.of(tables, work_ratio)
     within = np.arange(len(tables.points))
     if tables.charges is not None:
         if tables.charges.own:

@@ -40,6 +40,7 @@ class ControllerSettings:
     gap_s: float = 30.0  # a longer time between two look-ups is a jump of the clock: it says nothing about the load
     rows: int = 64  # rows of the policy map: one for each number of requests in the system, 1 … rows
     price: PriceSource = PriceSource.POLICY_MAP  # where the token price comes from
+    memory: bool = False  # whether KV cells are planned, too: how many sequences they leave room for
     # what is aimed at: weights and constraints, in correct answers
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)  # how the load is estimated

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from controller.planning.decision import Decision
+from controller.planning.decision import CellPrice, Decision
 from controller.planning.objective import Objective
 from controller.planning.plan import SolveRequest
 from controller.policy import Limits
@@ -35,6 +35,7 @@ class DecisionBasis:
     planned: Decision | None = None  # the decision planned for the mean over time; None: safe point
     request: SolveRequest | None = None  # what the policy map was solved for; None: the price is not a map's
     risk_price: float = 0.0  # correct answers that a unit of risk costs; 0: there is no account of risk
+    cells: CellPrice | None = None  # what KV cells cost; None: nothing, memory does not bind now
 
     @property
     def floors(self) -> bool:

@@ -264,6 +264,7 @@ class Capabilities:
     batch_invariant: bool = False  # a row's logits are the same to the last bit whatever is beside it
     drafts: bool = False  # several tokens are proposed and checked in one pass
     pausing: bool = False  # a sequence may keep its memory and leave its place in the batch: `Engine.pause`
+    growing: bool = False  # sequences take cells as they grow; else, from their start, all that they may need
     # rows that probes may cost for each token of a thought, so that they take little of its time; None: any
     probe_rows: float | None = None
 

@@ -3,7 +3,8 @@
 Where classes have bounds of their own, or there is no account of risk, a class's columns are its hull points. Where one
 corner counts for all classes, a request is charged for the laxest in force: so a plan shares its time between corners,
 and a class's columns are its hull points within each. The corners are those that are best, for all classes together, at
-some prices of a token and of risk: a dozen at most.
+some prices of a token and of risk: a dozen at most. Where memory is planned, a price of cells counts like one of
+tokens: by squared tokens, by which cells grow.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import ConvexHull
 
+from controller.planning.ladder import extreme
 from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-FAR = 10.0  # times the range of what points cost
 MOST = 12  # corners that a plan shares its time between
 PRICES = 24  # of a token, at which corners are compared: 0, and up to SPREAD times the usual one, and down
 SPREAD = 100.0
@@ -39,14 +39,14 @@ class Columns:
     stands_for: Places  # the point whose threshold and budget a column has: for shedding the class's cheapest
 
     @classmethod
-    def of(cls, tables: OperatingTables) -> Columns:
-        """Returns the columns of tables, by class, shedding first."""
-        shared = shared_corners(tables) if tables.charges is not None and not tables.charges.own else []
+    def of(cls, tables: OperatingTables, *, memory: bool = False) -> Columns:
+        """Returns the columns of tables, by class, shedding first; `memory`: whether KV cells are planned, too."""
+        shared = shared_corners(tables, memory=memory) if tables.charges is not None and not tables.charges.own else []
         rows: list[tuple[int, int, int, int]] = []
         for d in range(len(tables.classes)):
             mine = [(g, k) for g, (_, points) in enumerate(shared) for k in points[d]]
             if not shared:
-                mine = [(-1, int(k)) for k in hull_points(tables, d)]
+                mine = [(-1, int(k)) for k in hull_points(tables, d, memory=memory)]
             rows.append((d, SHED, -1, min((k for _, k in mine), key=lambda k: float(tables.tokens[d, k]))))
             rows += [(d, k, g, k) for g, k in mine]
         of_class, point, corner, stands_for = np.array(rows, dtype=np.intp).T
@@ -67,30 +67,30 @@ class Columns:
         return np.equal.outer(np.arange(len(first)), number.ravel()).astype(np.float64)
 
 
-def hull_points(tables: OperatingTables, d: int) -> Places:
+def hull_points(tables: OperatingTables, d: int, *, memory: bool = False) -> Places:
     """Returns a class's points that are worth mixing, by ascending tokens.
 
-    With an account of risk these are the corners of all that mixtures match or beat in tokens, charge and accuracy.
+    These are the corners of all that mixtures match or beat in tokens and accuracy, with an account of risk in charge,
+    too, and with `memory` in squared tokens, by which cells grow.
     """
     tokens, accuracy = tables.tokens[d], tables.accuracy[d]
-    if tables.charges is None:
+    costs = [tokens]
+    if tables.charges is not None:
+        costs.append(tables.charges.of[d])
+    if memory and tables.square is not None:
+        costs.append(tables.square[d])
+    if len(costs) == 1:
         return prune_hull(tokens, accuracy)
-    costs = np.stack([tokens, tables.charges.of[d], -accuracy], axis=1)
-    costs = costs - costs.min(axis=0)
-    costs /= np.maximum(costs.max(axis=0), 1e-12)
-    # whoever costs as much as a mixture or more is no corner of what the points and all far beyond them span
-    beyond = [costs + FAR * axis for axis in np.eye(3)]
-    corners = ConvexHull(np.concatenate([costs, *beyond])).vertices
-    kept = corners[corners < len(costs)]
+    kept = extreme(np.stack([*costs, -accuracy], axis=1))
     return np.asarray(kept[np.lexsort((-accuracy[kept], tokens[kept]))], dtype=np.intp)
 
 
-def shared_corners(tables: OperatingTables) -> list[tuple[int, list[list[int]]]]:
+def shared_corners(tables: OperatingTables, *, memory: bool = False) -> list[tuple[int, list[list[int]]]]:
     """Returns the corners, as points, that are best at some prices of a token and of risk, whatever the classes' mix.
 
     Each comes with the points of each class that are best within it near the prices at which the corner is best.
     Classes may be shed, so mixes without some of them count, too. Of more than a dozen corners those stay that are best
-    most often.
+    most often. With `memory` prices are of tokens, of squared tokens, by which cells grow, and of both alike.
     """
     assert tables.charges is not None
     inside, charges = tables.inside(), tables.charges.of[0]
@@ -99,18 +99,31 @@ def shared_corners(tables: OperatingTables) -> list[tuple[int, list[list[int]]]]
     mixes = np.array([(*each, *[each[-1]] * (classes - len(each))) for each in served])
     usual = float(np.ptp(tables.accuracy) + 1e-9) / float(tables.tokens.mean())
     often, chosen = [], []
-    for price in (0.0, *(usual * np.geomspace(1.0 / SPREAD, SPREAD, PRICES - 1))):
-        worth = np.where(
-            inside, (tables.accuracy - price * tables.tokens)[:, None, :], -np.inf
-        )  # [class, corner, point]
-        chosen.append(worth.argmax(axis=2))
-        hulls = [prune_hull(charges, mix @ worth.max(axis=2)) for mix in mixes]
-        often.append(np.bincount(np.concatenate(hulls), minlength=len(charges)))
+    for cost in _costs(tables, memory=memory):
+        for price in (0.0, *(usual * np.geomspace(1.0 / SPREAD, SPREAD, PRICES - 1))):
+            worth = np.where(inside, (tables.accuracy - price * cost)[:, None, :], -np.inf)  # [class, corner, point]
+            chosen.append(worth.argmax(axis=2))
+            hulls = [prune_hull(charges, mix @ worth.max(axis=2)) for mix in mixes]
+            often.append(np.bincount(np.concatenate(hulls), minlength=len(charges)))
     count = np.array(often)  # [price, corner]
     kept = np.argsort(-count.sum(axis=0), kind="stable")[: min(MOST, int(count.any(axis=0).sum()))]
     found = []
     for corner in sorted(kept.tolist()):
-        near = {i + step for i in np.flatnonzero(count[:, corner]) for step in range(-NEAR, NEAR + 1)}
-        prices = [i for i in near if 0 <= i < PRICES]
+        prices = {near for i in np.flatnonzero(count[:, corner]).tolist() for near in _near(i)}
         found.append((corner, [sorted({int(chosen[i][d, corner]) for i in prices}) for d in range(classes)]))
     return found
+
+
+def _costs(tables: OperatingTables, *, memory: bool) -> list[Array]:
+    """Returns what points may cost a request, [class, point], in tokens on average."""
+    tokens, square = tables.tokens, tables.square
+    if not memory or square is None:
+        return [tokens]
+    cells = square * (tokens.mean() / square.mean())
+    return [tokens, (tokens + cells) / 2.0, cells]
+
+
+def _near(i: int) -> list[int]:
+    """Returns the prices near the i-th one, of the same cost."""
+    first = i - i % PRICES
+    return [j for j in range(i - NEAR, i + NEAR + 1) if first <= j < first + PRICES]

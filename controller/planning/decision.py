@@ -23,6 +23,12 @@ class Prices:
     threshold: Array  # by class: the same for one unit of the mean threshold, where its rate limit binds
     # correct answers per unit of risk: what the account's allowance costs beyond the worth of risk that is kept
     risk: float = 0.0
+    # correct answers per cell of KV cache and decode step, beyond what a sequence has room for on average: each class
+    # maximises Q − token·κ·W − cell·(C − room·κ·W); 0: memory does not bind
+    cell: float = 0.0
+    # correct answers per request that memory for one sequence more would bring, as the batch is whole sequences; 0:
+    # memory does not bind
+    sequence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +59,21 @@ class Decision:
     status: str
     solve_s: float
     charge: float = 0.0  # mean charge of a request to the account of risk; 0: there is no account
+    batch: int | None = None  # sequences that are planned to be decoded at once, as memory binds; None: it does not
+    cells: float | None = None  # KV cells that a running sequence holds on average, as planned; None: not planned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPrice:
+    """What KV cells cost."""
+
+    price: float  # correct answers per cell and decode step
+    room: float  # cells that a sequence has on average, for which nothing is paid
+
+    def of(self, tables: OperatingTables, work_ratio: Array) -> Array:
+        """Returns what the cells of each point cost a request, [class, point]; below 0 where it leaves room."""
+        steps = work_ratio[:, None] * tables.tokens
+        return np.asarray(self.price * (tables.cell_steps(work_ratio) - self.room * steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,6 +12,9 @@ the objective also has − μ·Σ (λ_d/Λ) r_d·x_d, and Σ (λ_d/Λ) r_d·x_d 
 Where one corner counts for all classes, the columns are by corner c, too, with r_c the charge of each, and classes
 share corners: Σ_k x_cdk ≤ y_c of every class d, with Σ y_c = 1 (see `columns`).
 
+Where memory has room for M/b cells of each of b sequences, and a request holds C cells added over its decode steps,
+Σ λ_d (C_d·b/M − κ_d W_d)·x_d ≤ 0 is another: a sequence holds M/b cells on average, or less (see `memory`).
+
 Mixtures make this a linear program, exact on tables of any shape. The program is compiled once; a solve only changes
 its parameters.
 """
@@ -38,6 +41,8 @@ from models.profile.tables import OperatingTables
 
 Array = npt.NDArray[np.float64]
 
+PLANTS = 32  # of which the tangents are kept
+
 
 class Optimizer:
     """The program for one profile's tables, compiled once. For one thread at a time.
@@ -62,7 +67,9 @@ class Optimizer:
         *,
         clock: Callable[[], float],
         solvers: tuple[str, ...] = SOLVERS,
+        memory: bool = False,
     ) -> None:
+        """`memory`: whether `solve` may be given a `room`."""
         if not isinstance(tables, OperatingTables):  # a Profile is what many have at hand
             raise TypeError(f"tables is a {type(tables).__name__}, must be OperatingTables: Profile.tables()")
         floors = objective.accuracy_floors
@@ -72,11 +79,12 @@ class Optimizer:
         self.objective = objective
         self._clock = clock
         self._solvers = solvers
-        self._lines: tuple[Plant, Lines] | None = None
+        self._memory = memory
+        self._lines: dict[Plant, Lines] = {}
 
         # One column for each class and hull point, and before a class's points one for shedding, which has the
         # threshold and budget of the cheapest point: shedding moves the means no further than that point does.
-        made = self._columns = Columns.of(tables)
+        made = self._columns = Columns.of(tables, memory=memory)
         self._class, self._point = made.of_class, made.point
         shed, at = made.point == SHED, (made.of_class, made.stands_for)
         self._tokens = np.where(shed, tables.shed_tokens, tables.tokens[at])
@@ -100,13 +108,17 @@ class Optimizer:
         previous: Decision | None = None,
         elapsed_s: float = 0.0,
         allowance: Allowance | None = None,
+        room: float | None = None,
     ) -> Decision:
         """Returns the best mixture for this load; `previous`, decided `elapsed_s` ago, limits how far it may move.
 
-        `previous` None: no limit. `allowance` None: any charge is allowed, and costs nothing. Raises SolverError if no
-        solver finds an optimum, ValueError if the load does not have the tables' number of classes or `elapsed_s` is
-        negative or not finite.
+        `previous` None: no limit. `allowance` None: any charge is allowed, and costs nothing. `room`: cells of a
+        sequence that the plant's `max_batch` leaves on average; None: any. Raises SolverError if no solver finds an
+        optimum, ValueError if the load does not have the tables' number of classes or `elapsed_s` is negative or not
+        finite.
         """
+        if room is not None and not (self._memory and room > 0.0):
+            raise ValueError(f"room is {room} cells, must be above 0, and None to a program without memory")
         if len(load.mix) != len(self.tables.classes):
             raise ValueError(
                 f"mix has {len(load.mix)} classes, the profile {len(self.tables.classes)}: must be as many"
@@ -115,6 +127,9 @@ class Optimizer:
             raise ValueError(f"elapsed_s is {elapsed_s} s, must be finite and at least 0")
         started = self._clock()
         self._set(load, plant, previous, elapsed_s, allowance)
+        self._room = room
+        if self._fits is not None:
+            self._crowding.value = self._crowded(load, plant, room)
         solver = optimum(self._problem, self._solvers, rate=load.rate)
         return self._decision(load, plant, solver, self._clock() - started)
 
@@ -161,6 +176,11 @@ class Optimizer:
             self._affords = self._charge @ x <= self._allowed
             constraints.append(self._affords)
             value -= self._charge_worth @ x
+        self._fits: cp.Constraint | None = None
+        if self._memory:
+            self._crowding = cp.Parameter(columns)  # λ_d·(C/room − κ_d W) / D_max
+            self._fits = self._crowding @ x <= 0.0
+            constraints.append(self._fits)
         if len(self._columns.corners):
             constraints += self._shared(x)
         self._below: cp.Variable | None = None
@@ -189,11 +209,27 @@ class Optimizer:
         """Returns λ_d, at least min_rate: a class without recent arrivals still needs a determined mixture."""
         return np.maximum(load.rates, self.objective.min_rate)
 
+    def _cell_price(self, per_token: float) -> float:
+        if self._fits is None or self._room is None:
+            return 0.0
+        price = float(_dual(self._fits)) * per_token / self._room
+        return price if price > 1e-12 else 0.0  # an interior-point solver leaves residues
+
     def _tangents(self, plant: Plant) -> Lines:
-        if self._lines is None or self._lines[0] != plant:
+        if plant not in self._lines:
             top = max(self.objective.max_load, 0.9)
-            self._lines = plant, plant.lines(count=self.objective.tangents, max_load=top)
-        return self._lines[1]
+            found = plant.lines(count=self.objective.tangents, max_load=top)
+            self._lines = {**dict([*self._lines.items()][1 - PLANTS :]), plant: found}
+        return self._lines[plant]
+
+    def _crowded(self, load: Load, plant: Plant, room: float | None) -> Array:
+        """Returns by how much each column's cells exceed its room, as a share of the capacity; `room` None: any."""
+        if room is None:
+            return np.zeros(len(self._class))
+        serving, k = self._point >= 0, np.maximum(self._point, 0)
+        cells = np.where(serving, self.tables.cell_steps(load.work_ratio)[self._class, k], 0.0)
+        steps = load.work_ratio[self._class] * self._tokens
+        return np.asarray(self._rates(load)[self._class] * (cells / room - steps) / plant.capacity)
 
     def _set(
         self, load: Load, plant: Plant, previous: Decision | None, elapsed_s: float, allowance: Allowance | None
@@ -259,6 +295,7 @@ class Optimizer:
                 floor=floors,
                 threshold=_dual(self._falls) - _dual(self._rises),
                 risk=0.0 if self._affords is None else float(_dual(self._affords)),
+                cell=self._cell_price(per_token),
             ),
             slack=Slack(
                 capacity=float(_missed(self._over)),

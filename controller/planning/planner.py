@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from controller.planning.decision import Decision
-from controller.planning.joint_program import Optimizer
+from controller.planning.memory import MemoryOptimizer
 from controller.planning.objective import Objective
 from controller.planning.plan import Plan, SolveRequest
 from controller.planning.policy_map import PolicyMapper
@@ -22,14 +22,13 @@ class Planner:
     def __init__(self, tables: OperatingTables, *, clock: Callable[[], float]) -> None:
         self._tables = tables.alone()  # rivals are shed before anybody waits: they take no part in what is planned
         self._clock = clock
-        self._compiled: tuple[Objective, int, Optimizer, PolicyMapper] | None = None
+        self._compiled: tuple[Objective, int, MemoryOptimizer, PolicyMapper] | None = None
         self._previous: tuple[float, Decision] | None = None
 
     def __call__(self, request: SolveRequest) -> Plan:
         """Returns the plan for a request. Raises SolverError if no solver finds a solution."""
         started = self._clock()
         optimizer, mapper = self._programs(request.objective, request.rows)
-        found = mapper.solve(request.load, request.plant)
         then, previous = self._previous or (request.time_s, None)
         decision = optimizer.solve(
             request.load,
@@ -37,21 +36,25 @@ class Planner:
             previous=previous,
             elapsed_s=max(0.0, request.time_s - then),
             allowance=request.allowance,
+            memory=request.memory,
         )
+        mapped = request.at(decision.batch)
+        found = mapper.solve(mapped.load, mapped.plant, mapped.allowance)
         self._previous = request.time_s, decision
         return Plan(
             request=request,
             prices=tuple(float(price) for price in found.price),
             decision=decision,
             solve_s=self._clock() - started,
+            risk=0.0 if request.allowance is None else max(0.0, found.risk_price - request.allowance.worth),
         )
 
-    def _programs(self, objective: Objective, rows: int) -> tuple[Optimizer, PolicyMapper]:
+    def _programs(self, objective: Objective, rows: int) -> tuple[MemoryOptimizer, PolicyMapper]:
         if self._compiled is None or self._compiled[:2] != (objective, rows):
             self._compiled = (
                 objective,
                 rows,
-                Optimizer(self._tables, objective, clock=self._clock),
+                MemoryOptimizer(self._tables, objective, clock=self._clock),
                 PolicyMapper(self._tables, objective, rows=rows, clock=self._clock),
             )
             self._previous = None

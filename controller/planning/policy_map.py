@@ -8,7 +8,8 @@ share of time with n requests at level k (requests end at rate R_n/W_k; requests
     s.t.  λ·Σ_k y[n,k] = Σ_k y[n+1,k]·R_{n+1}/W_k;  Σ y = 1
 
 Like the joint program, this one is compiled once and a solve only changes its parameters. A solve takes tens of
-milliseconds; the inner loop then only looks up the table.
+milliseconds; the inner loop then only looks up the table. With the allowance of an account of risk, the mean charge of
+a request is one more constraint, and policy iteration solves it (see `policy_iteration`).
 """
 
 from __future__ import annotations
@@ -23,42 +24,15 @@ from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't 
 from cvxpy.atoms.affine.sum import sum as total  # … and cp.sum
 
 from controller.load import Load
+from controller.planning.ladder import ChargedLadders, Ladder, ladder
 from controller.planning.objective import Objective
+from controller.planning.policy_iteration import ChainRows, affordable
 from controller.planning.solving import SOLVERS, optimum
+from controller.risk.account import Allowance
 from models.profile.plant import Plant
 from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ladder:
-    """All classes' hulls merged into one list of levels, cheapest first."""
-
-    points: npt.NDArray[np.intp]  # [level, class]: the profile's point of each class
-    tokens: Array  # of a mean request, by level
-    accuracy: Array  # of a mean request, by level
-
-
-def ladder(tables: OperatingTables, load: Load) -> Ladder:
-    """Returns the levels for this load's mix, from all classes at their cheapest hull points to all at their best."""
-    hulls = [prune_hull(*pair) for pair in zip(tables.tokens, tables.accuracy, strict=True)]
-    steps = []  # accuracy gained per token, class
-    for d, hull in enumerate(hulls):
-        tokens = load.work_ratio[d] * tables.tokens[d, hull]
-        steps += [(gain, d) for gain in np.diff(tables.accuracy[d, hull]) / np.diff(tokens)]
-    climbs = [d for _, d in sorted(steps, key=lambda step: -step[0])]
-    rungs = np.zeros((len(climbs) + 1, len(hulls)), dtype=np.intp)
-    for level, d in enumerate(climbs, start=1):
-        rungs[level] = rungs[level - 1]
-        rungs[level, d] += 1
-    points = np.array([hull[rungs[:, d]] for d, hull in enumerate(hulls)]).T
-    classes = np.arange(len(hulls))
-    return Ladder(
-        points=points,
-        tokens=(tables.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
-        accuracy=tables.accuracy[classes, points] @ load.mix,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +48,8 @@ class PolicyMap:
     turned_away: float  # share of requests that arrive in the last row; large if the table has too few rows
     solver: str
     solve_s: float
+    risk_price: float = 0.0  # correct answers per unit of risk, of the allowance and of kept risk; 0: no account
+    charge: float = 0.0  # mean of a request to the account of risk; 0: no account
 
     def row(self, n: int) -> int:
         """Returns the index of the row for n requests in the system."""
@@ -117,8 +93,8 @@ class PolicyMapper:
         """The compiled program."""
         return self._problem
 
-    def solve(self, load: Load, plant: Plant) -> PolicyMap:
-        """Returns the table for this load.
+    def solve(self, load: Load, plant: Plant, allowance: Allowance | None = None) -> PolicyMap:
+        """Returns the table for this load; `allowance` None: any charge is allowed, and costs nothing.
 
         Raises SolverError if no solver finds an optimum, ValueError if the load does not have the tables' number of
         classes.
@@ -128,10 +104,14 @@ class PolicyMapper:
                 f"mix has {len(load.mix)} classes, the profile {len(self.tables.classes)}: must be as many"
             )
         started = self._clock()
-        levels, rate = ladder(self.tables, load), max(load.rate, self.objective.min_rate)
+        rate = max(load.rate, self.objective.min_rate)
         n = np.arange(1.0, self.rows + 1.0)
         decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
         waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
+        if self.tables.charges is not None and allowance is not None:
+            rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty)
+            return self._affordable(load, rows, allowance, started)
+        levels = ladder(self.tables, load)
         service = decoded[:, None] / levels.tokens
         reward = service * levels.accuracy - waiting[:, None]
         reward[-1] -= self.objective.shed_penalty
@@ -151,6 +131,23 @@ class PolicyMapper:
             turned_away=float(shares[-1]),
             solver=solver,
             solve_s=self._clock() - started,
+        )
+
+    def _affordable(self, load: Load, rows: ChainRows, allowance: Allowance, started: float) -> PolicyMap:
+        found = affordable(ChargedLadders(self.tables, load), rows, allowance)
+        allowed = (found.risk_price - allowance.worth) * allowance.charge
+        return PolicyMap(
+            classes=self.tables.classes,
+            price=found.price,
+            level=found.level,
+            points=found.levels.points[found.level],
+            value=found.value + allowed,
+            in_system=float(found.shares @ np.arange(1.0, self.rows + 1.0)),
+            turned_away=float(found.shares[-1]),
+            solver="policy iteration",
+            solve_s=self._clock() - started,
+            risk_price=found.risk_price,
+            charge=found.charge,
         )
 
     def _prices(self, value: float, levels: Ladder, decoded: Array, waiting: Array, *, usual: int) -> Array:

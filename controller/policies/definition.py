@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from controller.policies.restricted import with_levers, within_account, within_risk
+from controller.policies.restricted import with_levers, within_account, within_risk, worst_benchmark
 from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
 from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
@@ -33,19 +33,25 @@ class PolicyContext:
     controller: Callable[[Profile], AdaptivePolicy]  # builds the load-aware controller for a profile's certified points
 
     def certified(
-        self, kind: str, risk: float | None = None, peak: float | None = None, *, levers: Collection[Lever] = ()
+        self,
+        kind: str,
+        risk: float | None = None,
+        peak: float | None = None,
+        *,
+        levers: Collection[Lever] = (),
+        worst: bool = False,
     ) -> Profile:
         """Returns the model's profile, certified at `risk`; None: at the calibration's.
 
         With a `peak` above the risk, the risk is kept on average, by an account, and the peak with each request.
-        `levers`: which are in use beside thresholds and budgets.
+        `levers`: which are in use beside thresholds and budgets. `worst`: the risk is that of the worst benchmark, too.
 
         Raises ProfileError, which names the policy's kind, if there is no profile, if the profile has too few questions
         for the risk, if its certificate is one of nothing, or if a lever is not certified that is wanted.
         """
         if self.profile is None:
             raise ProfileError(f"policy is {kind}, which needs a profile, and there is none")
-        found = certified_at(self.profile, risk, peak, levers=levers)
+        found = certified_at(self.profile, risk, peak, levers=levers, worst=worst)
         if found.refused is not None:
             raise ProfileError(f"policy is {kind}, but the profile certifies nothing: {found.refused}")
         return found
@@ -106,12 +112,12 @@ def check_threshold(threshold: float | None) -> None:
 
 
 def certified_at(
-    profile: Profile, risk: float | None, peak: float | None, *, levers: Collection[Lever] = ()
+    profile: Profile, risk: float | None, peak: float | None, *, levers: Collection[Lever] = (), worst: bool = False
 ) -> Profile:
     """Returns a profile as it is certified at `risk` (None: the calibration's), for an account if there is a `peak`.
 
-    `levers`: which are in use beside thresholds and budgets. Raises ProfileError where `within_risk`, `within_account`
-    or `with_levers` does.
+    `levers`: which are in use beside thresholds and budgets; `worst`: the risk is that of the worst benchmark, too.
+    Raises ProfileError where `within_risk`, `within_account`, `with_levers` or `worst_benchmark` does.
     """
     mean = profile.certificate.epsilon if risk is None else risk
     if peak is not None and peak != mean:
@@ -120,7 +126,8 @@ def certified_at(
         profile = within_account(profile, mean, peak)
     elif risk is not None:
         profile = within_risk(profile, risk)
-    return with_levers(profile, levers)
+    profile = with_levers(profile, levers)
+    return worst_benchmark(profile) if worst else profile
 
 
 def check_peak(risk: float | None, peak: float | None) -> None:

@@ -36,6 +36,8 @@ class LoadAware:
     # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
     # is served; needs `laser calibrate --width`
     width: bool = False
+    # whether the risk is that of the benchmark that exits harm most, too: so no family of questions pays for another
+    worst_benchmark: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
@@ -52,7 +54,9 @@ class LoadAware:
         return frozenset(lever for name, lever in LEVERS.items() if getattr(self, name))
 
     def make(self, context: PolicyContext) -> Made:
-        certified = context.certified(self.kind, self.risk, self.risk_peak, levers=self.levers)
+        certified = context.certified(
+            self.kind, self.risk, self.risk_peak, levers=self.levers, worst=self.worst_benchmark
+        )
         controller = context.controller(self._usable(certified))
         return Made(policy=controller, observer=controller)
 

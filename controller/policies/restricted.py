@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.profile.certificate import Certificate, certify
-from models.profile.harm import Harm
+from models.profile.harm import ALIVE_SHARE, Harm
 from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 
@@ -139,6 +139,29 @@ def _sharing(profile: Profile, ways: int) -> Profile:
         return profile  # and the check of a lever refuses it
     at = given.epsilon, given.delta / ways, given.count
     return replace(profile, give_up=give_up.at_risk(*at), no_thought=no_thought.at_risk(*at))
+
+
+def worst_benchmark(profile: Profile) -> Profile:
+    """Returns the profile with the points at which every benchmark's risk is within the profile's, too.
+
+    With an account of risk requests are charged for the worst benchmark. Raises ProfileError if the benchmarks were not
+    told apart, or if a lever is in use beside thresholds and budgets, whose harm is not counted by benchmark.
+    """
+    apart, given = profile.benchmarks, profile.certificate
+    if apart is None:
+        raise ProfileError(
+            "worst_benchmark is True, but the profile does not tell its benchmarks apart: run `laser calibrate` again"
+        )
+    if profile.levers:
+        named = " and ".join(sorted(lever.replace("-", "_") for lever in profile.levers))
+        raise ProfileError(f"worst_benchmark is True and {named}, too: what that harms was not counted by benchmark")
+    safe = apart.certified(given.epsilon, given.delta)
+    if given.mean is not None:
+        safe = apart.charges((1.0 - ALIVE_SHARE) * given.delta) <= given.epsilon
+    both = np.array(given.certified) & safe
+    both[0, 0] = given.certified[0][0]
+    said = replace(given, certified=tuple(tuple(row) for row in both.tolist()))
+    return replace(profile, certificate=said, worst_benchmark=True, contest=None)
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

@@ -88,7 +88,7 @@ class ServingLoop:
         self._ticked_s: float | None = None  # when the last step began; None: the engine has been idle since
         self._tally = LoopTally()
         self._observer = observer
-        self._report = None if observer is None else StepReport(observer)
+        self._report = None if observer is None else StepReport(observer, engine)
 
     @property
     def observed(self) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from controller.policy import LoadObserver
+from controller.policy import LoadObserver, MemoryObserver
 from controller.serving.active import ActiveRequest
-from engine.base import Event, Tokens
+from engine.base import Engine, Event, Tokens
 
 
 class StepReport:
     """The last step of the engine, as the observer is to hear of it."""
 
-    def __init__(self, observer: LoadObserver) -> None:
+    def __init__(self, observer: LoadObserver, engine: Engine) -> None:
         self._observer = observer
+        self._engine = engine
+        self._planner = observer if isinstance(observer, MemoryObserver) else None  # None: nobody plans memory
         self._decoded: tuple[float, int, float] | None = None  # start in s, batch, mean context; None: nothing to tell
 
     def begin(self, now: float, in_system: int) -> None:
@@ -21,6 +23,9 @@ class StepReport:
         if self._decoded is not None:
             began, batch, context = self._decoded
             self._observer.stepped(batch, context, now - began)
+        if self._planner is not None and self._planner.plans_memory:
+            load, growing = self._engine.load(), self._engine.capabilities.growing
+            self._planner.held(load.cells_reserved, load.cells_total, load.running + load.paused, growing=growing)
         self._observer.tick(now, in_system)
 
     def end(self, events: Sequence[Event], running: Iterable[ActiveRequest], now: float) -> None:

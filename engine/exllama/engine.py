@@ -60,7 +60,9 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="exllama", masks=True, constraints=True, token_log_probs=True, pausing=True)
+        return Capabilities(
+            engine="exllama", masks=True, constraints=True, token_log_probs=True, growing=True, pausing=True
+        )
 
     def _start_probe(self, state: LeasedSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         state.probe = LeasedProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))

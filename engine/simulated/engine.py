@@ -231,12 +231,20 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
                 # all but the last token of a prompt that another sequence has is there
                 prefill=1 if self._likes.get(sequence) in self._running else len(request.prompt),
             )
-            if self._reserved + state.request.cells > self._machine.cells:
+            if not self._begins(state):
                 return
             del self._waiting[sequence]
             self._reserved += state.request.cells
             self._running[sequence] = self._prefilling[sequence] = state
             events.append(Started(sequence=sequence))
+
+    def _begins(self, state: SimulatedSequence) -> bool:
+        """Whether there are cells for a sequence to begin."""
+        return self._reserved + state.request.cells <= self._machine.cells
+
+    def _most_passes(self) -> float:
+        """The most passes for which there are cells."""
+        return math.inf
 
     def _heed_budgets(self) -> None:
         """Reschedule decoding sequences if budgets have changed; those over budget are due after the next pass."""
@@ -280,7 +288,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         passes = 1
         if not chunk:
             left = min(clock.alarm - clock.now, self._pulse_s)
-            passes = self._calendar.next() - self._passed
+            passes = int(min(self._calendar.next() - self._passed, self._most_passes()))
             if left < math.inf:
                 passes = min(passes, passes_within(left - extra, first, growth))
         assert passes >= 1, "a course has ended without a stop and before its sequence could"

@@ -50,6 +50,7 @@ class Machine:
     prefill_s: float = 0.0  # s per prompt or forced token
     prefill_chunk: int = 256  # prompt tokens per pass
     cells: int = CELLS  # tokens of KV cache, shared by all sequences
+    growing: bool = False  # sequences take cells as they grow; else, from their start, all that they may need
 
     def __post_init__(self) -> None:
         at_least(self, 1, "max_batch", "prefill_chunk", "cells")

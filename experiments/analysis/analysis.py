@@ -10,7 +10,7 @@ from pathlib import Path
 
 from controller.decision_record import DecisionRecord
 from experiments.analysis import checks, maps, sweep
-from experiments.analysis.capacity import Capacity, capacity
+from experiments.analysis.capacity import Capacity, MemoryAtRate, capacity, memory
 from experiments.analysis.checks import Checks
 from experiments.analysis.fronts import Front, Fronts, fronts
 from experiments.analysis.levers import LeverWorth, lever_worth
@@ -39,6 +39,7 @@ class Analysis:
     maps: Mapped
     sweep: RateSweep
     capacity: Capacity
+    memory: tuple[MemoryAtRate, ...]  # by rate; empty: the situation names no cells
     checks: Checks
     misspecification: tuple[Misspecification, ...]
     replay: LogReplay | None  # of the decision log; None: no log was given
@@ -62,6 +63,7 @@ def analyse(
         maps=policy_maps(one, maps.grid(max(highest, max(one.rates))), clock, advance),
         sweep=sweep.sweep(one, sweep.grid(one, highest), clock, advance),
         capacity=bears,
+        memory=memory(one, clock),
         checks=checks.checks(one, highest, clock, advance),
         misspecification=tuple(misspecification(one, clock, advance)),
         replay=None if log is None else replay(one, log, advance),

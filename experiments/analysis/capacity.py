@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from controller.planning.memory import Memory, MemoryOptimizer, mean_cells
 from experiments.analysis.situation import Situation
 from models.profile.tables import prune_hull
 
@@ -29,6 +30,19 @@ class Headroom:
     rate: float  # requests/s
     factor: float  # by which the rate may grow before requests must be turned away; below 1: it is past that limit
     loss: float | None  # smallest loss, common to all classes, that bears the rate; None: some are shed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryAtRate:
+    """What a small KV cache leaves room for at one rate, by the joint program."""
+
+    rate: float  # requests/s
+    batch: int  # requests that there is room for at once, or that the engine decodes
+    cells: float  # of a running request
+    cells_without: float  # of a running request, where memory is not looked at
+    token_price: float  # correct answers per token
+    cell_price: float  # correct answers per cell and decode step, beyond a request's room; 0: memory does not bind
+    sequence_price: float  # correct answers per request, for memory of one more request at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +132,29 @@ def _least_loss(one: Situation, rate: float) -> float:
         enough = largest_rate(one, (full - middle).tolist()) >= rate
         low, high = (low, middle) if enough else (middle, high)
     return high
+
+
+def memory(one: Situation, clock: Callable[[], float]) -> tuple[MemoryAtRate, ...]:
+    """Returns what the situation's cells leave room for at its rates; empty: memory is not looked at.
+
+    Raises SolverError if a program cannot be solved.
+    """
+    if one.cells is None or one.tables.square is None:
+        return ()
+    program, found = MemoryOptimizer(one.tables, one.objective, clock=clock), []
+    for rate in one.rates:
+        load = one.load(rate)
+        free = program.solve(load, one.plant)
+        decided = program.solve(load, one.plant, memory=Memory(cells=one.cells))
+        found.append(
+            MemoryAtRate(
+                rate=rate,
+                batch=decided.batch or one.plant.max_batch,
+                cells=mean_cells(one.tables, load, decided),
+                cells_without=mean_cells(one.tables, load, free),
+                token_price=decided.prices.token,
+                cell_price=decided.prices.cell,
+                sequence_price=decided.prices.sequence,
+            )
+        )
+    return tuple(found)

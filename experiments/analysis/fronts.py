@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.planning.policy_map import ladder
+from controller.planning.ladder import ladder
 from experiments.analysis.situation import Situation
 from models.profile.tables import OperatingPoint, OperatingTables, prune_hull
 

@@ -31,6 +31,7 @@ class Situation:
     mix: Array  # share of each class in the requests
     rates: tuple[float, ...]  # requests/s that are analysed in detail, rising
     certified_only: bool = True  # whether the points in use are the certified ones
+    cells: int | None = None  # tokens of KV cache that requests take as they grow; None: memory is not looked at
 
     def load(self, rate: float) -> Load:
         """Returns the load of this mix at a rate, with requests as long as profiled."""
@@ -59,6 +60,7 @@ def situation(
     mix: Sequence[float] | None = None,
     rates: Sequence[float] | None = None,
     certified_only: bool = True,
+    cells: int | None = None,
 ) -> Situation:
     """Builds the situation of a profile and an objective.
 
@@ -89,4 +91,5 @@ def situation(
         mix=shares,
         rates=tuple(sorted(set(rates))),
         certified_only=certified_only,
+        cells=cells,
     )

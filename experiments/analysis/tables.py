@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from experiments.analysis.analysis import Analysis
-from experiments.analysis.capacity import Capacity
+from experiments.analysis.capacity import Capacity, MemoryAtRate
 from experiments.analysis.checks import Checks
 from experiments.analysis.fronts import Fronts, latency_at
-from experiments.analysis.levers import LeverWorth
+from experiments.analysis.levers import PEAK, LeverWorth, OrderWorth
 from experiments.analysis.misspecification import Misspecification
 from experiments.analysis.replay import LogReplay
 from experiments.analysis.situation import Situation
@@ -27,9 +27,10 @@ def tables(one: Situation, found: Analysis) -> str:
     parts = ["\n".join(part) for part in (begins, _situation(one))]
     parts += [
         fronts,
-        levers,
+        "\n".join([levers, *_order(found.levers.order)]),
         decisions,
-        *("\n".join(part) for part in (_capacity(one, found.capacity), _checks(found.checks))),
+        "\n".join([*_capacity(one, found.capacity), *_memory(one, found.memory)]),
+        "\n".join(_checks(found.checks)),
     ]
     wrong = others[: len(found.misspecification)]
     parts += wrong
@@ -113,15 +114,32 @@ def _levers(found: LeverWorth) -> Table:
     accuracy = tuple(f"{100 * wanted:.2f} %" for wanted in found.accuracy)
     rows = [("all levers", *("out of reach" if tokens is None else f"{tokens:.0f}" for tokens in found.tokens))]
     for one in found.without:
-        more = zip(one.tokens, found.tokens, strict=True)
+        more = zip(one.tokens, found.tokens if one.against is None else one.against, strict=True)
         rows.append((f"without {one.lever}", *(_more(tokens, every) for tokens, every in more)))
     return Table(
         title="What each lever is worth: the fewest tokens a request for an accuracy, and how many more without it",
         header=("", *accuracy),
         rows=tuple(rows),
-        note=f"{accuracy[0]}: the full thought's accuracy; below 0: what is certified without the lever is cheaper",
+        note=f"{accuracy[0]}: the full thought's accuracy; below 0: what is certified without the lever is cheaper; "
+        f"account of risk: against the front where the risk is kept on average, and {PEAK:.0%} with any one request",
         names=accuracy,
     )
+
+
+def _order(found: OrderWorth | None) -> list[str]:
+    if found is None:
+        return []
+    told = zip(found.rates, found.shortest_s, found.first_come_s, strict=True)
+    said = [f"{first / short - 1.0:+.1%} at {rate:g}/s ({_time(short)})" for rate, short, first in told]
+    return [
+        *_fact("without shortest first", ", ".join(said)),
+        *wrapped(
+            "shortest first: the class whose thoughts are expected to be shortest goes first; told is the mean latency "
+            "with it, and how much longer it is first come, first served, simulated with lengths that no one knows "
+            "beforehand",
+            indent="  ",
+        ),
+    ]
 
 
 def _more(tokens: float | None, every: float | None) -> str:
@@ -181,6 +199,24 @@ def _capacity(one: Situation, found: Capacity) -> list[str]:
     note = (
         "turned away, also `shed`: a request that is refused because serving it would cost the others more right "
         "answers than one; losing: accuracy below full thought's"
+    )
+    return [*lines, *wrapped(note, indent="  ")]
+
+
+def _memory(one: Situation, found: tuple[MemoryAtRate, ...]) -> list[str]:
+    if not found:
+        return []
+    lines = []
+    for each in found:
+        lines += _fact(
+            f"{one.cells} cells at {each.rate:g}/s",
+            f"{each.batch} requests at once of {each.cells:.0f} cells each ({each.cells_without:.0f} if cells were "
+            f"free); 1,000 tokens cost {1e3 * each.token_price:.3g} correct answers, a million cell-steps "
+            f"{1e6 * each.cell_price:.3g}; memory for one request more at once brings each {each.sequence_price:.3g}",
+        )
+    note = (
+        "cell: a token of KV cache; cell-step: a cell held over a decode step, beyond what a request has room for; 0: "
+        "memory does not bind, or has room for a part of one request more"
     )
     return [*lines, *wrapped(note, indent="  ")]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,23 +32,26 @@ def simulate(
     arrivals: npt.NDArray[np.float64],
     tokens: npt.NDArray[np.int64],
     prompt: int = 0,
+    rank: npt.NDArray[np.float64] | None = None,
 ) -> Measured:
-    """Simulates requests, first come first served: up to `max_batch` of them decode one token each per step.
+    """Simulates requests: up to `max_batch` of them decode one token each per step.
 
+    Of those that wait the one with the lowest `rank` is next, of two alike the first; None: first come, first served.
     Arrivals join between steps. k steps with an unchanged batch of b sequences and S cached tokens in all take
     k·(a + c·b + g·S) + g·b·k(k−1)/2.
     """
     a, c, g = step_time.a, step_time.c, step_time.g
     done = np.zeros(len(arrivals))
-    queue: deque[int] = deque()
+    ranks = [0.0] * len(arrivals) if rank is None else rank.tolist()
+    queue: list[tuple[float, int]] = []
     running: list[tuple[int, int]] = []  # step of the request's last token, request
     step, now, cached, coming = 0, 0.0, 0.0, 0
     while coming < len(arrivals) or running or queue:
         while coming < len(arrivals) and arrivals[coming] <= now:
-            queue.append(coming)
+            heapq.heappush(queue, (ranks[coming], coming))
             coming += 1
         while queue and len(running) < max_batch:
-            request = queue.popleft()
+            _, request = heapq.heappop(queue)
             heapq.heappush(running, (step + int(tokens[request]), request))
             cached += prompt
         if not running:

@@ -33,6 +33,7 @@ from models.errors import LaserError
 from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.identity import ModelIdentity
+from models.profile.levers.benchmarks import ByBenchmark, by_benchmark
 from models.profile.plant import mean_context
 from models.profile.profile import FIXED, MeasuredPlant, PairedSquares, ProbeCost, Profile
 
@@ -180,6 +181,7 @@ def profile(
     looked: Mapping[str, float] | None = None,
     give_up: bool = False,
     no_thought: int | None = None,
+    benchmarks: Mapping[int, str] | None = None,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
 
@@ -187,6 +189,7 @@ def profile(
     `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
     they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too.
     `no_thought`: the tokens of the landing, with which answers at once are tabulated, too; None: they are not.
+    `benchmarks`: names by question's number; None: they are not told apart.
     """
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
@@ -217,6 +220,7 @@ def profile(
             **({} if looked is None else {"looked": dict(looked)}),
         },
         paired=_paired(replayed, tokens, member),
+        benchmarks=None if benchmarks is None else _apart(replayed, ordered, unseen, benchmarks),
     )
     told = learned.observed
     if give_up:
@@ -226,6 +230,31 @@ def profile(
     return with_no_thought(
         made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told, landing=no_thought
     )
+
+
+def with_benchmarks(
+    profile: Profile,
+    benchmarks: Mapping[int, str],
+    *,
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
+    unseen: Sequence[int],
+    spec: ProbeSpec,
+) -> Profile:
+    """Returns the profile with its benchmarks told apart, on its own records."""
+    ordered = [traces[number] for number in sorted(traces)]
+    thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
+    budgets = [budget for budget in profile.budgets if budget is not None]
+    replayed = grid(ordered, closings, thresholds, budgets, spec)
+    return replace(profile, benchmarks=_apart(replayed, ordered, unseen, benchmarks))
+
+
+def _apart(
+    replayed: Grid, traces: Sequence[ThoughtTrace], unseen: Sequence[int], benchmarks: Mapping[int, str]
+) -> ByBenchmark:
+    counted = np.isin([one.number for one in traces], unseen)
+    labels = [benchmarks[one.number] for one, counts in zip(traces, counted, strict=True) if counts]
+    return by_benchmark(replayed.harmed[counted], labels)
 
 
 def with_give_up(

@@ -174,6 +174,7 @@ def calibrate(
         looked=looked(_before(path, identity), *_looks(keys, budgets, spec.score, settings)),
         give_up=settings.give_up,
         no_thought=len(chat.thinking.landing) if settings.no_thought else None,
+        benchmarks={number: question.benchmark for number, question in enumerate(questions)},
     )
     if settings.width is not None:
         full = [log.traces[number] for number in range(len(questions))]

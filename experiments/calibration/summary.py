@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from controller.policies.restricted import worst_benchmark
 from experiments.calibration.step_times import TIMING, Steadiness
 from experiments.sentences import counted, percent, points, saves
 from experiments.table import Table, lines_of, texts, wrapped
@@ -65,16 +66,12 @@ def allowed(profile: Profile) -> str:
         )
     i, j = cheapest
     right, cost = _mean(profile, i, j)
-    threshold, budget = profile.thresholds[i], profile.budgets[j]
-    ways = [
-        *([f"at confidence {threshold:.2f}"] if threshold is not None else []),
-        *([f"after {budget} tokens"] if budget is not None else []),
-    ]
     lost = 100 * (accuracy - right)
     changed = f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy"
     return (
-        f"The shortest thoughts that are certified are closed {' or '.join(ways)}: that {saves(1.0 - cost / tokens)} "
-        f"and {changed} on these questions. Certified is, with probability {1 - profile.certificate.delta:g}, that it "
+        f"The shortest thoughts that are certified are closed {_exit(profile, i, j)}: that "
+        f"{saves(1.0 - cost / tokens)} and {changed} on these questions. Certified is, with probability "
+        f"{1 - profile.certificate.delta:g}, that it "
         f"costs at most {points(100 * profile.certificate.epsilon)}."
     )
 
@@ -129,7 +126,36 @@ def _certified(profile: Profile) -> list[str]:
         f"{1 - certificate.delta:g}: {certified_range(profile)}"
     )
     risk = "risk: how often full thought is right and an early exit within the range is wrong"
-    return [range_, *_evidence(profile), *wrapped(risk, indent="  ")]
+    return [range_, *_evidence(profile), *worst_of(profile), *wrapped(risk, indent="  ")]
+
+
+def worst_of(profile: Profile) -> list[str]:
+    """Tells what is certified of every benchmark apart; nothing where they were not told apart, or there is but one."""
+    apart, certificate = profile.benchmarks, profile.certificate
+    if apart is None or len(apart.names) < 2:
+        return []
+    if profile.refused is not None:
+        return []
+    safe = np.array(certificate.certified)
+    bounds = np.where(safe, apart.bounds(certificate.delta), 0.0)
+    b, i, j = np.unravel_index(int(bounds.argmax()), bounds.shape)
+    exit_ = _exit(profile, int(i), int(j))
+    worst = worst_benchmark(profile) if profile.worst_benchmark is False and not profile.levers else profile
+    return wrapped(
+        f"Pooled is the mix of {len(apart.names)} benchmarks. Within the range {apart.names[b]} is harmed most, "
+        f"{exit_}: in {apart.harmed[b][i][j]} of {counted(apart.counts[b], 'question')}, a risk of at most "
+        f"{percent(float(bounds[b, i, j]))} at that confidence. With the same risk for every benchmark "
+        f"(`worst_benchmark: true`): {certified_range(worst)}"
+    )
+
+
+def _exit(profile: Profile, i: int, j: int) -> str:
+    threshold, budget = profile.thresholds[i], profile.budgets[j]
+    ways = [
+        *([f"at confidence {threshold:.2f}"] if threshold is not None else []),
+        *([f"after {budget} tokens"] if budget is not None else []),
+    ]
+    return " or ".join(ways) or "by nothing"
 
 
 def giving_up(profile: Profile) -> list[str]:

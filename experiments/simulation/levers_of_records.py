@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.serving.trials import probe_spec
 from experiments.calibration.looks import CertificateLook, looked
-from experiments.calibration.profile import Levels, planned, with_give_up, with_no_thought
+from experiments.calibration.profile import Levels, planned, with_benchmarks, with_give_up, with_no_thought
 from experiments.calibration.traces import CalibrationLog, run_questions
 from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
@@ -68,13 +68,7 @@ def _certifying(
 ) -> tuple[CalibrationLog, list[int], CertificateLook]:
     """Returns the profile's records, the numbers of the questions that certify, and a look with no lever."""
     profile, mine = known.profile, run_questions(known.questions, files)
-    log = known.log.of(mine)
-    _, seed = calibrated_questions(profile)
-    options = profile.provenance.get("options")
-    budgets = options.get("budgets") if isinstance(options, Mapping) else None
-    choice = next(iter(log.choices), None)
-    _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), choice)
-    unseen = [number for number in range(len(known.questions)) if number not in pilot]
+    log, unseen = known.log.of(mine), unseen_of(known, files)
     look = CertificateLook(
         questions=tuple(mine.keys[number] for number in unseen),
         budgets=tuple(budget for budget in profile.budgets if budget is not None),
@@ -82,6 +76,30 @@ def _certifying(
         levels=Levels(epsilon=profile.certificate.epsilon, delta=profile.certificate.delta),
     )
     return log, unseen, look
+
+
+def told_apart(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
+    """Returns the profile with its benchmarks told apart on its records."""
+    profile, log = known.profile, known.log.of(run_questions(known.questions, files))
+    return with_benchmarks(
+        profile,
+        {number: question.benchmark for number, question in enumerate(known.questions)},
+        traces=log.traces,
+        closings=log.closings,
+        unseen=unseen_of(known, files),
+        spec=probe_spec(chat.thinking, chat.stop_tokens, Score(profile.score)),
+    )
+
+
+def unseen_of(known: CalibratedRecords, files: Sequence[Path] = ()) -> list[int]:
+    """Returns the numbers of the calibration's questions that did not choose its budgets."""
+    profile, mine = known.profile, run_questions(known.questions, files)
+    _, seed = calibrated_questions(profile)
+    options = profile.provenance.get("options")
+    budgets = options.get("budgets") if isinstance(options, Mapping) else None
+    choice = next(iter(known.log.of(mine).choices), None)
+    _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), choice)
+    return [number for number in range(len(known.questions)) if number not in pilot]
 
 
 def _looked(made: Profile, look: CertificateLook) -> Profile:

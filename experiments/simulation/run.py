@@ -43,6 +43,8 @@ class SimulationSettings:
     solve_delay_s: float = SOLVE_S  # virtual seconds that the controller waits for a solution
     prefill_s: float | None = None  # what a prompt's token takes; None: what a probe's row does
     max_batch: int | None = None  # sequences decoded at once; None: the profile's
+    cells: int | None = None  # tokens of KV cache; None: enough for any batch that is usual
+    growing: bool = False  # whether sequences take cells as they grow; else, from their start, all that they may need
     head_start_s: float = 0.0  # see controller.serving.ordering.order; 0: first come, first served
     pauses: bool = False  # running thoughts pause for waiting requests that go before them
     model: Path | None = None  # a model's directory; None: the bundled one
@@ -89,6 +91,9 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
     machine = profiled_machine(profile, prefill_s=settings.prefill_s)
     if settings.max_batch is not None:
         machine = replace(machine, max_batch=settings.max_batch)
+    if settings.cells is not None:
+        machine = replace(machine, cells=settings.cells)
+    machine = replace(machine, growing=settings.growing)
     rng = np.random.default_rng(settings.seed)
     arrivals = settings.workload.arrivals(settings.duration_s, rng)
     if not arrivals.size:

@@ -14,7 +14,7 @@ from controller.controller import Controller
 from controller.planning.plan import Plan, SolveRequest
 from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext
-from controller.policy import LoadObserver, Policy, keeper_of
+from controller.policy import LoadObserver, MemoryObserver, Policy, keeper_of
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
 from controller.serving.loop import ServingLoop
@@ -24,6 +24,7 @@ from controller.serving.request import Outcome, ReasoningRequest
 from controller.settings import SettingsSource
 from engine.base import FinishReason, Sampling
 from engine.simulated.engine import SimulatedEngine
+from engine.simulated.growing import GrowingEngine
 from engine.simulated.machine import Machine, SkippingClock, VirtualClock
 from experiments.calibration.traces import TraceError
 from experiments.request_record import RequestRecord
@@ -71,7 +72,7 @@ def serving_loop(
 ) -> ServingLoop:
     """Returns the serving loop of a recorded model on a simulated engine; the arguments are those of `simulate`."""
     filler = recording.model.filler
-    engine = SimulatedEngine(
+    engine = (GrowingEngine if machine.growing else SimulatedEngine)(
         recording.model,
         machine,
         clock,
@@ -275,6 +276,14 @@ class _Untimed:
 
     def tick(self, now: float, in_system: int) -> None:
         self.observer.tick(now, in_system)
+
+    @property
+    def plans_memory(self) -> bool:
+        return isinstance(self.observer, MemoryObserver) and self.observer.plans_memory
+
+    def held(self, cells: int, of: int, sequences: int, *, growing: bool) -> None:
+        assert isinstance(self.observer, MemoryObserver)
+        self.observer.held(cells, of, sequences, growing=growing)
 
 
 def punctual_controller(

@@ -85,6 +85,11 @@ def _drawable(context: click.Context, option: click.Parameter, directory: Path |
     help=f"{CONTROLLER} Its objective counts here.",
 )
 @risk_option
+@click.option(
+    "--cells",
+    type=click.IntRange(1),
+    help="Also tell what so many tokens of KV cache leave room for, as requests grow.",
+)
 @click.option("--uncertified", is_flag=True, help="Also plan with thresholds and budgets that are not certified.")
 @click.option(
     "--log",
@@ -107,6 +112,7 @@ def command(
     mix: dict[str, float] | None,
     controller_file: Path | None,
     risk: float | None,
+    cells: int | None,
     uncertified: bool,
     log_file: Path | None,
     out: Path | None,
@@ -128,13 +134,13 @@ def command(
         raise click.UsageError("--rate and --rates say the same, give one of them")
     with errors_in_one_line(ValueError):
         measured = _profile(profile_file, risk)
-        one = _situation(measured, controller_file, mix, rate or rates, certified_only=not uncertified)
+        one = _situation(measured, controller_file, mix, rate or rates, certified_only=not uncertified, cells=cells)
         log = None if log_file is None else read_log(log_file, measured.classes)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)  # fails now rather than after all the solving
         with progress().stage("Analysis", effort(one, log)) as advance:
             found = analyse(one, log, clock=time.perf_counter, advance=lambda: advance(1))
-        click.echo(f"\n{tables(one, found)}{_contest(measured)}")
+        click.echo(f"\n{tables(one, found)}{_contest(measured)}{_apart(measured)}")
         if out is not None:
             from experiments.analysis.plots.gallery import draw
             from experiments.figures import drawn
@@ -150,6 +156,14 @@ def _contest(measured: Profile) -> str:
     from experiments.calibration.worth import contest_table
 
     return "" if measured.contest is None else f"\n\n{contest_table(measured.contest)}"
+
+
+def _apart(measured: Profile) -> str:
+    """Returns what is certified of each benchmark as text; empty: they were not told apart."""
+    from experiments.calibration.summary import worst_of
+
+    said = worst_of(measured)
+    return "\n\n" + "\n".join(said) if said else ""
 
 
 def _profile(file: Path | None, risk: float | None) -> Profile:
@@ -171,6 +185,7 @@ def _situation(
     rates: Rates | None,
     *,
     certified_only: bool,
+    cells: int | None,
 ) -> Situation:
     from controller.settings import SettingsFile
     from controller.unmet import unmet
@@ -188,4 +203,5 @@ def _situation(
         mix=None if mix is None else [mix.get(name, 0.0) for name in measured.classes],
         rates=rates,
         certified_only=certified_only,
+        cells=cells,
     )

@@ -43,6 +43,7 @@ SHOWN = 20  # changed decisions that are listed, at most
 @click.option("--give-up", is_flag=True, help="The policy gave hopeless thoughts up, `--set give_up=true`.")
 @click.option("--no-thought", is_flag=True, help="The policy answered prompts at once, `--set no_thought=true`.")
 @click.option("--width", is_flag=True, help="The policy had several thoughts race, `--set width=true`.")
+@click.option("--worst-benchmark", is_flag=True, help="The policy had `--set worst_benchmark=true`.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -54,6 +55,7 @@ def command(
     give_up: bool,
     no_thought: bool,
     width: bool,
+    worst_benchmark: bool,
 ) -> None:
     """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
 
@@ -72,7 +74,7 @@ def command(
     from models.profile.profile import ProfileError
 
     try:
-        profile = _profile(profile_file, policy, risk, risk_peak, levers)
+        profile = _profile(profile_file, policy, risk, risk_peak, levers, worst=worst_benchmark)
         records = list(read_decisions(log_file, len(profile.classes)))
         with progress().stage("Replay", len(records)) as advance:
             found = replay(profile, _counted(records, advance))
@@ -90,14 +92,14 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
 
 
 def _profile(
-    file: Path | None, policy: str, risk: float | None, peak: float | None, levers: Sequence[Lever]
+    file: Path | None, policy: str, risk: float | None, peak: float | None, levers: Sequence[Lever], *, worst: bool
 ) -> Profile:
     from controller.policies.definition import certified_at
     from controller.policies.restricted import budgets_only, thresholds_only
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, levers=levers)
+    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, levers=levers, worst=worst)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
 

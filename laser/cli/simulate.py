@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from experiments.workloads import Workload
 
 
+TAKEN = ("max_batch", "cells", "growing", "head_start_s", "pauses", "orders")  # options that are settings as they are
+
+
 @click.command(
     "simulate",
     epilog=examples(
@@ -126,6 +129,12 @@ if TYPE_CHECKING:
     help="Have running thoughts pause for waiting requests that go before them by --head-start-s.",
 )
 @click.option("--max-batch", type=click.IntRange(1), help=f"{MAX_BATCH} [default: as calibrated]")
+@click.option("--cells", type=click.IntRange(1), help="Tokens of KV cache that all requests share. [default: 65536]")
+@click.option(
+    "--growing",
+    is_flag=True,
+    help="Requests take cells as they grow, as with ExLlamaV2; else, from their start, all that they may need.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write all simulated requests here, as JSON."
 )
@@ -155,6 +164,8 @@ def command(
     orders: bool,
     pauses: bool,
     max_batch: int | None,
+    cells: int | None,
+    growing: bool,
     out: Path | None,
 ) -> None:
     """Try a policy under a load without decoding anything: serve it in simulated time, from a calibration.
@@ -168,8 +179,7 @@ def command(
         workload = _workload(workload_file, rate, cv)
         chosen = _policy(policy, assignments, threshold=threshold, budget=budget, risk=risk, risk_peak=risk_peak)
         _check_controlled(context, chosen)
-        if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
-            raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
+        _check_place(out)
         _tell_unseen(workload, duration, seed)
         settings = SimulationSettings(
             workload=workload,
@@ -179,10 +189,7 @@ def command(
             controller=controller_file,
             solve_delay_s=solve_delay,
             prefill_s=None if prefill_us is None else prefill_us * 1e-6,
-            max_batch=max_batch,
-            head_start_s=head_start_s,
-            pauses=pauses,
-            orders=orders,
+            **{name: context.params[name] for name in TAKEN},
             model=located(model),
             thinking=thinking,
             profile=profile_file,
@@ -192,6 +199,12 @@ def command(
         )
         found = simulate_load(settings, reporter=progress())
         _tell(found, policy, context.params)
+
+
+def _check_place(out: Path | None) -> None:
+    """Fails now rather than after the simulation."""
+    if out is not None and not out.parent.is_dir():
+        raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
 
 
 def _workload(file: Path | None, rate: float | None, cv: float | None) -> Workload:

@@ -87,6 +87,9 @@ class PricesReport(BaseModel):
     capacity: float  # the part of `token` for the bound on demand
     floor: dict[str, float]  # per unit of a class's accuracy floor
     threshold: dict[str, float]  # per unit of threshold, where the rate limit binds
+    # per cell of KV cache and decode step, beyond what a sequence has room for; null: cells are not planned
+    cell: float | None = None
+    sequence: float | None = None  # per request, for memory of one more request at once; null: cells are not planned
 
 
 class RiskReport(BaseModel):
@@ -113,6 +116,8 @@ class ExpectedReport(BaseModel):
     accuracy: dict[str, float]  # share of right answers, by class
     load: float  # demand over capacity
     in_system: float  # requests
+    cells: float | None = None  # KV cells of a running request; null: cells are not planned
+    batch: int | None = None  # requests that there is memory for at once; null: as many as the engine decodes
     shed: dict[str, float]  # share of requests to turn away
 
 
@@ -277,6 +282,8 @@ def _prices(state: ControllerStatus) -> PricesReport | None:
         capacity=prices.capacity,
         floor=_floats(state, prices.floor.tolist()),
         threshold=_floats(state, prices.threshold.tolist()),
+        cell=None if state.decision.cells is None else prices.cell,
+        sequence=None if state.decision.cells is None else prices.sequence,
     )
 
 
@@ -307,6 +314,8 @@ def _expected(state: ControllerStatus) -> ExpectedReport | None:
         accuracy=_floats(state, decision.accuracy.tolist()),
         load=decision.load,
         in_system=decision.in_system,
+        cells=decision.cells,
+        batch=decision.batch,
         shed=_floats(state, decision.shed.tolist()),
     )
 

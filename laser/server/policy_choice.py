@@ -72,7 +72,8 @@ class ChosenPolicy:
         if self.profile is None or self.settings is None or not has_controller(self.settings):
             return self.profile
         risk, peak = (getattr(self.settings, name, None) for name in ("risk", "risk_peak"))
-        return certified_at(self.profile, risk, peak, levers=levers_of(self.settings))
+        worst = getattr(self.settings, "worst_benchmark", False)
+        return certified_at(self.profile, risk, peak, levers=levers_of(self.settings), worst=worst)
 
     @property
     def controller(self) -> Controller | None:

@@ -10,6 +10,7 @@ By Little's law, N(D) requests in the system at Λ requests/s stay N(D)/Λ secon
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,26 @@ def mean_context(prompt_tokens: npt.ArrayLike, reply_tokens: npt.ArrayLike) -> f
     if not reply.size or not np.sum(reply) > 0.0:
         raise ValueError(f"replies have {np.sum(reply):g} tokens together, must be above 0")
     return float(np.sum(prompt * reply + reply**2 / 2.0) / np.sum(reply))
+
+
+def prompt_tokens(context: float, counts: Sequence[int], tokens: npt.ArrayLike, square: npt.ArrayLike) -> float:
+    """Returns the mean prompt tokens: what the mean cached tokens of full thoughts leave beside those of the thoughts.
+
+    `context`: mean cached tokens of a sequence over full thoughts, Σ(p·W + W²/2)/ΣW. `counts`: questions by class;
+    tables are [class, threshold, budget], of token rows and their squares.
+    """
+    full = np.asarray(counts, dtype=np.float64)
+    rows, squared = (np.asarray(table, dtype=np.float64)[:, 0, 0] for table in (tokens, square))
+    return max(0.0, context - float(full @ squared / (2.0 * full @ rows)))
+
+
+def squares(tokens: Array, square: Array, places: Sequence[tuple[int, int, int]], at: Array) -> Array:
+    """Returns the mean squared token rows [class, point] at places of a curve, a threshold and a budget.
+
+    `at`: mean token rows [class, point] there. With a lower curve, the spread is taken to be that without one.
+    """
+    spread = np.stack([square[:, i, j] / tokens[:, i, j] ** 2 for _, i, j in places], axis=1)
+    return np.asarray(at**2 * spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

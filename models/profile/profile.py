@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,14 @@ from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
 from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
-from models.profile.harm import Corner, Harm
+from models.profile.harm import ALIVE_SHARE, Corner, Harm
 from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
+from models.profile.levers.benchmarks import ByBenchmark
 from models.profile.levers.no_thought_tables import NoThoughtTables
 from models.profile.levers.points import answering_at_once, racing
 from models.profile.order import OrderChoice
-from models.profile.plant import Plant, StepTime
+from models.profile.plant import Plant, StepTime, prompt_tokens, squares
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 from models.profile.width import WidthTables
 
@@ -113,6 +114,8 @@ class Profile:
         frozenset()
     )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
     no_thought: NoThoughtTables | None = None  # points at which prompts are answered at once; None: not tabulated
+    benchmarks: ByBenchmark | None = None  # the certificate's questions apart; None: calibrated before it was kept
+    worst_benchmark: bool = False  # whether the worst benchmark's risk counts, as a policy chooses; no file keeps it
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -164,6 +167,8 @@ class Profile:
             longest=self.max_tokens,
             charges=self._charges(places),
             medians=None if self.curves is None else self.curves.medians,
+            square=squares(np.array(self.tokens), np.array(self.square), places, self._at("tokens", places)),
+            prompt=prompt_tokens(self.plant.context, self.counts, self.tokens, self.square),
         )
         for lever in (self._answering_at_once(certified_only), self._racing(certified_only)):
             plain = plain if lever is None else plain.joined(lever)
@@ -175,16 +180,17 @@ class Profile:
             return None
         return answering_at_once(
             known, self.thresholds, self.budgets, classes=self.classes, longest=self.max_tokens,
-            certified_only=certified_only,
+            certified_only=certified_only, spread=np.array(self.square) / np.array(self.tokens),
         )  # fmt: skip
 
     def _racing(self, certified_only: bool) -> OperatingTables | None:
         if self.width is None or Lever.WIDTH not in self.levers:
             return None
         harm, alone = self.harm, np.array(self.accuracy)[:, 0, 0]
+        spread = np.array(self.square)[:, 0, 0] / np.array(self.tokens)[:, 0, 0] ** 2
         return racing(
             self.width, alone, classes=self.classes, longest=self.max_tokens, certified_only=certified_only,
-            account=harm is not None, own=harm is not None and harm.own,
+            spread=spread, account=harm is not None, own=harm is not None and harm.own,
         )  # fmt: skip
 
     @property
@@ -202,7 +208,11 @@ class Profile:
         """What an account of risk charges; None: the profile is certified without an account."""
         if self.certificate.mean is None:
             return None
-        return Harm.of(self.certificate, len(self.classes), self.curves)
+        found = Harm.of(self.certificate, len(self.classes), self.curves)
+        if self.benchmarks is None or not self.worst_benchmark:
+            return found
+        worst = self.benchmarks.charges((1.0 - ALIVE_SHARE) * self.certificate.delta)
+        return replace(found, bounds=np.maximum(found.bounds, worst))
 
     def _charges(self, places: list[Corner]) -> Charges | None:
         harm = self.harm
@@ -290,13 +300,11 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["answers"]
     if profile.give_up is None:
         del said["give_up"]
-    if profile.order is None:
-        del said["order"]
-    if profile.no_thought is None:
-        del said["no_thought"]
-    if profile.width is None:
-        del said["width"]
-    del said["levers"]
+    for later in ("order", "no_thought", "width", "benchmarks"):
+        if getattr(profile, later) is None:
+            del said[later]
+    for chosen in ("levers", "worst_benchmark"):
+        del said[chosen]
     return said
 
 

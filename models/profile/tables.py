@@ -76,6 +76,8 @@ class OperatingTables:
     longest: int | None = None  # tokens of the longest thought, as which no budget counts; None: all points have one
     charges: Charges | None = None  # of an account of risk; None: there is no account
     medians: tuple[float, ...] | None = None  # by class, of full thoughts, tokens; None: no point has a lower curve
+    square: Array | None = None  # mean squared decoded tokens of a request; None: unknown, no cells can be planned
+    prompt: float = 0.0  # mean tokens of a prompt
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
     levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
@@ -91,7 +93,7 @@ class OperatingTables:
             raise ValueError("medians is None, must be given for points with a lower curve")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
-        for name in ("tokens", "accuracy", "p95_steps"):
+        for name in ("tokens", "accuracy", "p95_steps", "square"):
             if getattr(self, name) is None:
                 continue
             table = np.asarray(getattr(self, name), dtype=np.float64)
@@ -180,24 +182,40 @@ class OperatingTables:
             longest=self.longest,
             charges=None if self.charges is None else Charges(of=self.charges.of[:, columns], own=self.charges.own),
             medians=self.medians,
+            square=None if self.square is None else self.square[:, columns],
+            prompt=self.prompt,
         )
+
+    def cell_steps(self, work_ratio: Array) -> Array:
+        """Returns the cells of KV cache that a request holds, added over its decode steps, [class, point].
+
+        With W steps and prompt p it holds p + 1, p + 2, … cells: p·W + W²/2 in all. `work_ratio`: actual over profiled
+        tokens, by class. Probe rows count as steps, so the result is a little too high where many probes are answered.
+        Raises ValueError if the tables hold no squares.
+        """
+        if self.square is None:
+            raise ValueError("square is None, must be given to plan KV cells")
+        ratio = work_ratio[:, None]
+        return np.asarray(self.prompt * ratio * self.tokens + ratio**2 * self.square / 2.0)
 
     def joined(self, other: OperatingTables) -> OperatingTables:
         """Returns these tables with the points of another lever behind them.
 
-        Classes, shed tokens, longest thought and medians are these tables'. Raises ValueError if the classes differ, or
-        if one of both alone has charges or steps.
+        Classes, shed tokens, longest thought, medians and prompt are these tables'. Squares are in the result if they
+        are in both. Raises ValueError if the classes differ, or if one of both alone has charges or steps.
         """
         if other.classes != self.classes:
             raise ValueError(f"classes are {', '.join(other.classes)}, must be {', '.join(self.classes)}")
         for name in ("charges", "p95_steps"):
             if (getattr(self, name) is None) != (getattr(other, name) is None):
                 raise ValueError(f"{name} is None in one of both tables, must be in both or neither")
-        charges, steps = None, None
+        charges, steps, square = None, None, None
         if self.charges is not None and other.charges is not None:
             charges = Charges(of=np.hstack([self.charges.of, other.charges.of]), own=self.charges.own)
         if self.p95_steps is not None and other.p95_steps is not None:
             steps = np.hstack([self.p95_steps, other.p95_steps])
+        if self.square is not None and other.square is not None:
+            square = np.hstack([self.square, other.square])
         return replace(
             self,
             points=(*self.points, *other.points),
@@ -205,6 +223,7 @@ class OperatingTables:
             accuracy=np.hstack([self.accuracy, other.accuracy]),
             p95_steps=steps,
             charges=charges,
+            square=square,
         )
 
 

@@ -42,11 +42,12 @@ def mean_charge(tables: OperatingTables, rates: np.ndarray) -> np.ndarray:
 
 def best_by_cutting_planes(
     tables: OperatingTables, objective: Objective, load: Load, plant: Plant, allowance: Allowance | None = None,
-    corners: np.ndarray | None = None,
+    corners: np.ndarray | None = None, room: float | None = None,
 ) -> np.ndarray:  # fmt: skip
     """The optimum over all points, no hull: linear programs with ever more tangents of the true N(D).
 
     `corners`: of each point, the number of the corner that classes share while it is in force; None: they share none.
+    `room`: cells that a running sequence may hold on average; None: any.
     """
     rates = np.maximum(load.rates, objective.min_rate)
     tokens, accuracy = with_shedding(tables, objective)
@@ -69,6 +70,11 @@ def best_by_cutting_planes(
         cost[: classes * columns] += allowance.worth * charge
         rows.append(np.concatenate([charge, np.zeros(count - classes * columns)]))
         limits.append(allowance.charge)
+    if room is not None:
+        cells = np.hstack([np.zeros((classes, 1)), tables.cell_steps(load.work_ratio)])
+        crowded = rates[:, None] * (cells / room - load.work_ratio[:, None] * tokens) / plant.capacity
+        rows.append(np.concatenate([crowded.ravel(), np.zeros(count - classes * columns)]))
+        limits.append(0.0)
     for d in range(classes):
         simplex[d, d * columns : (d + 1) * columns] = 1.0
         if objective.accuracy_floors:

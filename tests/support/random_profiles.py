@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.profile.give_up import LADDER
@@ -32,6 +34,12 @@ def random_profile(rng: np.random.Generator) -> OperatingTables:
         shed_tokens=float(rng.uniform(0.0, 20.0)),
         medians=(100.0, 200.0, 400.0)[:classes],
     )
+
+
+def with_squares(tables: OperatingTables, rng: np.random.Generator) -> OperatingTables:
+    """The tables of requests whose prompts and spreads are known, too."""
+    spread = rng.uniform(1.0, 2.5, tables.tokens.shape)
+    return replace(tables, square=spread * tables.tokens**2, prompt=float(rng.uniform(0.0, 500.0)))
 
 
 def random_plant(rng: np.random.Generator) -> Plant:

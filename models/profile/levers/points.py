@@ -11,6 +11,8 @@ from models.profile.levers.no_thought_tables import NoThoughtTables
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 from models.profile.width import WidthTables
 
+Array = npt.NDArray[np.float64]
+
 
 def answering_at_once(
     known: NoThoughtTables,
@@ -19,9 +21,14 @@ def answering_at_once(
     *,
     classes: tuple[str, ...],
     longest: int,
+    spread: Array,
     certified_only: bool,
 ) -> OperatingTables | None:
-    """Returns the points that have a cut-off, of `longest` tokens of a thought at most; None: there are none in use."""
+    """Returns the points that have a cut-off, of `longest` tokens of a thought at most; None: there are none in use.
+
+    `spread`: mean squared token rows over mean token rows, [class, threshold, budget], where nothing is answered at
+    once. It is taken to hold beside cut-offs, too: who is answered at once would have thought as long as the others.
+    """
     places = [
         (s, i, j)
         for s in range(len(known.cut_offs))
@@ -44,15 +51,17 @@ def answering_at_once(
         accuracy=accuracy,
         p95_steps=steps,
         longest=longest,
+        square=tokens * np.stack([spread[:, i, j] for _, i, j in places], axis=1),
     )
 
 
 def racing(
     width: WidthTables,
-    alone: npt.NDArray[np.float64],
+    alone: Array,
     *,
     classes: tuple[str, ...],
     longest: int,
+    spread: Array,
     certified_only: bool,
     account: bool,
     own: bool,
@@ -60,18 +69,22 @@ def racing(
     """Returns the points at which thoughts race; None: there are none in use.
 
     `alone`: by class, the accuracy of the full thought, to which is added what races win on their own questions.
+    `spread`: by class, mean squared token rows of the full thought over the square of their mean. It is taken to be
+    that of each thought of a race, which has its share of the tokens and cells of its own.
     `account`: there is an account of risk, which uses what costs it nothing; `own`: it charges by class.
     """
     chosen = width.usable(free=account) if certified_only else list(range(len(width.rules)))
     if not chosen:
         return None
+    tokens, widths = np.array(width.tokens)[:, chosen], np.array([width.rules[k].width for k in chosen])
     won = np.array(width.accuracy)[:, chosen] - np.array(width.alone)[:, None]
     return OperatingTables(
         classes=classes,
         points=tuple(OperatingPoint(threshold=None, budget=None, race=width.rules[k]) for k in chosen),
-        tokens=np.array(width.tokens)[:, chosen],
+        tokens=tokens,
         accuracy=np.clip(alone[:, None] + won, 0.0, 1.0),
         p95_steps=np.array(width.p95_steps)[:, chosen],
         longest=longest,
+        square=spread[:, None] * tokens**2 / widths,
         charges=Charges(of=np.zeros(won.shape), own=own) if account else None,
     )

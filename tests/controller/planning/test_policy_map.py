@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.solver import saturating_profile
 from controller.load import Load
+from controller.planning.ladder import Ladder, ladder
 from controller.planning.objective import Objective
-from controller.planning.policy_map import Ladder, PolicyMap, PolicyMapper, ladder
+from controller.planning.policy_map import PolicyMap, PolicyMapper
 from controller.planning.solving import SolverError
 from models.profile.plant import Plant
 from tests.support.random_profiles import GPU, random_plant, random_profile

@@ -1,0 +1,127 @@
+"""The policy map's program under an account of risk, by policy iteration at a price of risk.
+
+Requests arrive once per unit of time; with n of them in the system they end at rate R_n/(λ·W_k) at level k, and one
+more than the last row is turned away. At a price ρ of risk a level is worth q_k − ρ·r_k. The mean charge falls as ρ
+grows, so bisection finds the least price of risk at which it is within the allowance. By duality the value of the
+program with that constraint is the least, over ρ, of the chain's value plus (ρ − μ) times the allowance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.planning.ladder import ChargedLadders, Ladder
+from controller.risk.account import Allowance
+
+Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+ROUNDS = 100  # of policy iteration, at most; a few are usual
+EXACT = 1e-4  # of the price of risk, relative
+DEAREST = 1e4  # price of risk beyond which no level is charged less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChainRows:
+    """What the number of requests in the system decides; entries are for 1, 2, … requests."""
+
+    decoded: Array  # tokens per arrival, R_n/λ
+    waiting: Array  # what a row costs per arrival, w·n/λ
+    turned_away: float  # what turning one request away costs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chain:
+    """The best level of each row at a price of risk, and what follows from it."""
+
+    levels: Ladder
+    worth: Array  # of a mean request by level: accuracy less what its charge costs
+    level: Places  # by row
+    value: float  # per request, what charges cost included
+    price: Array  # of a token, by row
+    shares: Array  # of time with 1, 2, … requests
+    charge: float  # mean of a request
+    risk_price: float
+
+
+def affordable(ladders: ChargedLadders, rows: ChainRows, allowance: Allowance) -> Chain:
+    """Returns the chain at the least price of risk from the worth of kept risk on that keeps to the allowance.
+
+    If none does, the one with the least charge found.
+    """
+    low, found = allowance.worth, chain(ladders, rows, allowance.worth)
+    if found.charge <= allowance.charge:
+        return found
+    step = max(low, 0.1)
+    while found.charge > allowance.charge and low + step < DEAREST:
+        before, found = found, chain(ladders, rows, low + step)
+        if found.charge > allowance.charge:
+            low, step = low + step, 2.0 * step
+    high = found.risk_price
+    while high - low > EXACT * high and found.charge <= allowance.charge:
+        middle = (low + high) / 2.0
+        tried = chain(ladders, rows, middle)
+        if tried.charge <= allowance.charge:
+            high, found = middle, tried
+        else:
+            low, before = middle, tried
+        if np.array_equal(before.level, found.level) and before.levels is found.levels:
+            break
+    return found
+
+
+def chain(ladders: ChargedLadders, rows: ChainRows, risk_price: float) -> Chain:
+    """Returns the best levels at a price of risk."""
+    levels = ladders.at(risk_price)
+    assert levels.charge is not None
+    worth = levels.accuracy - risk_price * levels.charge
+    level = np.zeros(len(rows.decoded), dtype=np.intp)
+    for _ in range(ROUNDS):
+        value, shares = _gain(levels, worth, level, rows)
+        fewer = _fewer(levels, worth, level, rows, value, usual=int(shares.argmax()))
+        rates = (worth + fewer[:, None]) / levels.tokens
+        now = rates[np.arange(len(level)), level]
+        price = rates.max(axis=1)
+        better = price > now + 1e-12 * np.abs(now)
+        if not better.any():
+            break
+        level = np.where(better, rates.argmax(axis=1), level)
+    ends = shares * rows.decoded / levels.tokens[level]
+    return Chain(
+        levels=levels,
+        worth=worth,
+        level=level,
+        value=value,
+        price=price,
+        shares=shares,
+        charge=float(ends @ levels.charge[level]),
+        risk_price=risk_price,
+    )
+
+
+def _gain(levels: Ladder, worth: Array, level: Places, rows: ChainRows) -> tuple[float, Array]:
+    """Returns the value per arrival of these levels, and the share of time with 1, 2, … requests."""
+    service = rows.decoded / levels.tokens[level]
+    log = -np.cumsum(np.log(service))  # of the share of each row, over that of an empty system
+    most = max(0.0, float(log.max()))
+    shares = np.exp(log - most)
+    shares /= shares.sum() + np.exp(-most)
+    reward = service * worth[level] - rows.waiting
+    return float(shares @ reward - shares[-1] * rows.turned_away), shares
+
+
+def _fewer(levels: Ladder, worth: Array, level: Places, rows: ChainRows, value: float, *, usual: int) -> Array:
+    """Returns what having one request fewer is worth, by row; the recursion runs from both ends, as errors fade so."""
+    service = (rows.decoded / levels.tokens[level]).tolist()
+    gains, waiting = worth[level].tolist(), rows.waiting.tolist()
+    found = [0.0] * len(level)
+    found[0] = -value
+    for row in range(usual):
+        found[row + 1] = service[row] * (gains[row] + found[row]) - value - waiting[row]
+    later = rows.turned_away
+    for row in range(len(level) - 1, usual, -1):
+        found[row] = later = (value + waiting[row] + later) / service[row] - gains[row]
+    return np.array(found)

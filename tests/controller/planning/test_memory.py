@@ -1,0 +1,150 @@
+"""KV cells as a second resource: against every batch and cutting planes, and at their limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.load import Load
+from controller.planning.decision import Decision
+from controller.planning.joint_program import Optimizer
+from controller.planning.memory import Memory, MemoryOptimizer, mean_cells
+from controller.planning.objective import Objective
+from controller.risk.account import Allowance
+from models.profile.plant import Plant
+from models.profile.tables import Charges, OperatingTables
+from tests.support.analysis_profile import made_profile, still
+from tests.support.cutting_planes import best_by_cutting_planes, mean_charge, true_value
+from tests.support.random_profiles import random_plant, random_profile, with_squares
+
+
+def busy(tables: OperatingTables, plant: Plant, rng: np.random.Generator) -> Load:
+    return Load(
+        rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-1, 0.7)),
+        mix=rng.dirichlet(np.ones(len(tables.classes))),
+        work_ratio=rng.uniform(0.5, 2.0, len(tables.classes)),
+    )
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=12)
+def test_with_all_levers_it_is_as_good_as_every_batch_by_cutting_planes(seed: int) -> None:
+    """Thresholds, budgets, curves, floors, an account's allowance and cells: none alone decides."""
+    rng = np.random.default_rng(seed)
+    plain, plant = with_squares(random_profile(rng), rng), replace(random_plant(rng), max_batch=int(rng.integers(2, 9)))
+    charges = rng.uniform(0.0, 0.1, plain.tokens.shape)
+    charges[:, 0] = 0.0
+    tables = replace(plain, charges=Charges(of=charges, own=True))
+    objective = Objective(
+        latency_weight=float(10 ** rng.uniform(-4, -2)),
+        shed_penalty=float(rng.uniform(0.2, 3.0)),
+        accuracy_floors=tuple(rng.uniform(0.3, 0.8, len(tables.classes))) if rng.random() < 0.3 else (),
+        order_penalty=0.0,
+    )
+    load = busy(tables, plant, rng)
+    allowance = Allowance(charge=float(rng.uniform(0.01, 0.08)), worth=float(rng.choice([0.0, 0.5])))
+    memory = Memory(cells=round(10 ** rng.uniform(3.0, 4.3)))
+    decision = MemoryOptimizer(tables, objective, clock=still).solve(load, plant, memory=memory, allowance=allowance)
+    charge = mean_charge(tables, np.maximum(load.rates, objective.min_rate))
+
+    def worth(x: np.ndarray, batch: int) -> float:
+        value = true_value(tables, objective, load, replace(plant, max_batch=batch), x)
+        return value - allowance.worth * float(charge @ x.ravel())
+
+    best = -math.inf
+    for batch in range(1, plant.max_batch + 1):
+        narrower = replace(plant, max_batch=batch)
+        x = best_by_cutting_planes(tables, objective, load, narrower, allowance, room=memory.cells / batch)
+        best = max(best, worth(x, batch))
+    batch = plant.max_batch if decision.batch is None else decision.batch
+    mine = np.hstack([decision.shed[:, None], decision.mixture])
+    assert held(tables, objective, load, mine) * batch <= memory.cells * (1.0 + 1e-4)
+    assert decision.charge <= allowance.charge + 1e-5
+    assert -2e-5 <= best - worth(mine, batch) <= 2e-3
+
+
+def held(tables: OperatingTables, objective: Objective, load: Load, x: np.ndarray) -> float:
+    """The cells that a running sequence holds on average, where shed requests run for their few tokens, too."""
+    rates = np.maximum(load.rates, objective.min_rate)[:, None]
+    tokens = np.hstack([np.full((len(rates), 1), tables.shed_tokens), tables.tokens])
+    cells = np.hstack([np.zeros((len(rates), 1)), tables.cell_steps(load.work_ratio)])
+    steps = float((rates * load.work_ratio[:, None] * tokens * x).sum())
+    return float((rates * cells * x).sum()) / steps if steps else 0.0
+
+
+def made(rate: float) -> tuple[OperatingTables, Plant, Load]:
+    profile = made_profile()
+    return profile.tables(), profile.plant_model(), Load(rate=rate, mix=np.full(3, 1 / 3), work_ratio=np.ones(3))
+
+
+def decided(rate: float, memory: Memory | None, objective: Objective | None = None) -> Decision:
+    tables, plant, load = made(rate)
+    program = MemoryOptimizer(tables, objective or Objective(order_penalty=0.0), clock=still)
+    return program.solve(load, plant, memory=memory)
+
+
+@pytest.mark.parametrize("memory", [None, Memory(cells=100_000), Memory(cells=100_000, extent=700.0)])
+def test_what_does_not_bind_decides_bit_for_bit_as_the_joint_program(memory: Memory | None) -> None:
+    tables, plant, load = made(11.0)
+    plain = Optimizer(tables, Objective(), clock=still).solve(load, plant)
+    found = MemoryOptimizer(tables, Objective(), clock=still).solve(load, plant, memory=memory)
+    assert found.mixture.tolist() == plain.mixture.tolist()
+    assert (found.value, found.demand, found.prices.token) == (plain.value, plain.demand, plain.prices.token)
+    assert (found.batch, found.prices.cell) == (None, 0.0)
+
+
+def test_where_cells_are_short_shorter_thoughts_buy_a_larger_batch() -> None:
+    tables, plant, load = made(11.0)
+    free = decided(11.0, None)
+    short = decided(11.0, Memory(cells=2000))
+    held = mean_cells(tables, load, free)
+    assert short.batch is not None
+    assert short.cells is not None
+    assert held * plant.max_batch > 2000
+    assert short.cells < held
+    assert short.batch > int(2000 / held)
+    assert short.prices.cell > 0.0
+    assert short.prices.sequence > 0.0
+    assert short.value < free.value
+
+
+def test_the_price_of_a_cell_explains_every_choice() -> None:
+    tables, _, load = made(11.0)
+    decision = decided(11.0, Memory(cells=2000))
+    assert decision.batch is not None
+    room, prices = 2000 / decision.batch, decision.prices
+    cells = tables.cell_steps(load.work_ratio)
+    worth = tables.accuracy - prices.token * tables.tokens - prices.cell * (cells - room * tables.tokens)
+    chosen = (decision.mixture * worth).sum(axis=1) / decision.mixture.sum(axis=1)
+    assert chosen == pytest.approx(worth.max(axis=1), abs=2e-4)
+
+
+def test_an_engine_that_reserves_has_room_for_as_many_sequences_whatever_the_points() -> None:
+    tables, plant, load = made(6.0)
+    found = decided(6.0, Memory(cells=5000, extent=700.0))
+    plain = Optimizer(tables, Objective(order_penalty=0.0), clock=still).solve(load, replace(plant, max_batch=7))
+    assert found.batch == 7
+    assert found.cells == 700.0
+    assert found.mixture.tolist() == plain.mixture.tolist()
+    assert found.prices.cell > 0.0
+
+
+def test_a_memory_for_less_than_one_sequence_runs_one() -> None:
+    assert Memory(cells=10).batch(8, 100.0) == 1
+    with pytest.raises(ValueError, match="cells is 0, must be at least 1"):
+        Memory(cells=0)
+    with pytest.raises(ValueError, match=r"extent is 0\.0 cells"):
+        Memory(cells=10, extent=0.0)
+
+
+def test_room_is_for_programs_with_memory() -> None:
+    tables, plant, load = made(1.0)
+    with pytest.raises(ValueError, match="must be above 0, and None to a program without memory"):
+        Optimizer(tables, Objective(), clock=still).solve(load, plant, room=100.0)
+    with pytest.raises(ValueError, match="square is None"):
+        replace(tables, square=None).cell_steps(load.work_ratio)
