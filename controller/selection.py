@@ -34,7 +34,7 @@ class Held:
 
     target: tuple[PointId, ...]  # the points that were chosen
     threshold_now: tuple[float, ...]  # thresholds, as numbers, on their rate-limited way to the target's
-    # the points handed out: the target's budget and lower curve, the threshold nearest to `threshold_now`
+    # the points handed out: the target's budget, lower curve and price, the threshold nearest to `threshold_now`
     points: tuple[PointId, ...]
 
 
@@ -101,7 +101,7 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 def move(
     tables: OperatingTables, objective: Objective, *, target: tuple[PointId, ...], before: Held | None, elapsed_s: float
 ) -> Held:
-    """Moves towards `target`: budgets and lower curves change at once, thresholds by `threshold_rate` a second at most.
+    """Moves towards `target`: thresholds by `threshold_rate` a second at most, budgets, curves and prices at once.
 
     `before` None: the target is in force at once.
     """
@@ -135,12 +135,15 @@ def safe_points(tables: OperatingTables, mean: float | None) -> tuple[PointId, .
 
 
 def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limits, ...]:
-    """Returns the limits of each class's thoughts at its point; a lower curve counts in medians of the class."""
+    """Returns the limits of each class's thoughts at its point; curves and indices count in medians of the class."""
     found = []
     for d, k in enumerate(points):
         point = tables.points[k]
         curve = None
         if point.give_up is not None and tables.medians is not None:
             curve = GiveUpLimit(curve=point.give_up, median=tables.medians[d])
-        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve))
+        index = None
+        if point.price is not None and tables.index is not None:
+            index = tables.index.limit(d, point.price)
+        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve, index=index))
     return tuple(found)

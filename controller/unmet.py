@@ -53,5 +53,6 @@ def _words(point: OperatingPoint) -> str:
         *([] if point.threshold is None else [f"threshold {point.threshold:g}"]),
         *([] if point.budget is None else [f"budget {point.budget}"]),
         *([] if point.give_up is None else ["hopeless thoughts given up"]),
+        *([] if point.price is None else [f"a price of {point.price:.2g} a row"]),
     ]
     return " with ".join(said) or "the full thought"

@@ -10,7 +10,7 @@ from controller.policies.restricted import budgets_only, thresholds_only
 from models.profile.lever import Lever
 from models.profile.profile import Profile
 
-LEVERS = {"give_up": Lever.GIVE_UP}  # by the name of its setting
+LEVERS = {"give_up": Lever.GIVE_UP, "price_index": Lever.PRICE_INDEX}  # by the name of its setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,9 @@ class LoadAware:
     risk_peak: float | None = None
     # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
     give_up: bool = False
+    # whether thoughts are closed by their index at a price of a token row instead of by thresholds; needs
+    # `laser calibrate --price-index`
+    price_index: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
@@ -38,6 +41,10 @@ class LoadAware:
         for name in LEVERS:
             if getattr(self, name) and self.kind != LoadAware.kind:
                 raise ValueError(f"{name} is True, must be False: policy {self.kind} has one lever alone")
+        if self.price_index and self.give_up:
+            raise ValueError("price_index and give_up are both True, must be one of them: a price has no lower curve")
+        if self.price_index and self.risk_peak is not None and self.risk_peak != self.risk:
+            raise ValueError("price_index is True, must be False beside risk_peak: no account of risk charges prices")
 
     @property
     def levers(self) -> frozenset[Lever]:

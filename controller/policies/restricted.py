@@ -35,6 +35,7 @@ def within_risk(profile: Profile, risk: float) -> Profile:
             profile,
             certificate=_again(given, risk),
             give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
+            index=None if profile.index is None else profile.index.certified_at(risk, given.delta),
             contest=None,  # held among other points
         )
     except ValueError as error:
@@ -74,10 +75,12 @@ def standing(profile: Profile) -> Profile:
 def with_levers(profile: Profile, levers: Collection[Lever]) -> Profile:
     """Returns the profile with these levers in use beside thresholds and budgets, as far as they are certified.
 
-    Raises ProfileError if it has no points of a lever, or if none of them is certified.
+    Raises ProfileError if it has no points of a lever, if none of them is certified, or if two exclude each other.
     """
     for lever in levers:
         _check[lever](profile)
+    if {Lever.GIVE_UP, Lever.PRICE_INDEX} <= set(levers):
+        raise ProfileError("price_index and give_up are both True, must be one of them: a price has no lower curve")
     return replace(profile, levers=frozenset(levers), contest=None) if levers else profile
 
 
@@ -91,7 +94,22 @@ def _check_giving_up(profile: Profile) -> None:
         raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
 
 
-_check: dict[Lever, Callable[[Profile], None]] = {Lever.GIVE_UP: _check_giving_up}
+def _check_price_index(profile: Profile) -> None:
+    if profile.index is None:
+        raise ProfileError(
+            "price_index is True, but the profile has no index of running thoughts: "
+            "`laser calibrate --price-index` tabulates it"
+        )
+    if profile.certificate.mean is not None:
+        raise ProfileError("price_index is True beside risk_peak, must be one of them: no account charges prices")
+    if profile.index.refused is not None:
+        raise ProfileError(f"price_index is True, but the profile certifies no price: {profile.index.refused}")
+
+
+_check: dict[Lever, Callable[[Profile], None]] = {
+    Lever.GIVE_UP: _check_giving_up,
+    Lever.PRICE_INDEX: _check_price_index,
+}
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

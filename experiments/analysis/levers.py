@@ -55,4 +55,7 @@ def lever_worth(one: Situation) -> LeverWorth:
     ]
     if measured.give_up is not None:
         levers.append(WithoutLever(lever="giving up", tokens=fewest(plain)))
+    if measured.index is not None:
+        by_price = replace(measured, levers=frozenset({Lever.PRICE_INDEX})).tables(certified_only=one.certified_only)
+        levers.append(WithoutLever(lever="thresholds, with a price index", tokens=fewest(by_price)))
     return LeverWorth(accuracy=accuracy, tokens=fewest(every), without=tuple(levers))

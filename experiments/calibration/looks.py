@@ -24,6 +24,7 @@ class CertificateLook:
     score: Score
     levels: Levels
     curves: tuple[GiveUpCurve, ...] = ()  # below which thoughts are given up
+    prices: tuple[float, ...] = ()  # at which thoughts are closed by their index, and what else the index is told with
 
     @property
     def key(self) -> str:
@@ -35,6 +36,7 @@ class CertificateLook:
             self.levels.epsilon,
             self.levels.delta,
             *([[curve.height, curve.rise] for curve in self.curves]),
+            *self.prices,
         ]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
@@ -43,6 +45,7 @@ class CertificateLook:
         certificate = profile.certificate
         return (
             not self.curves
+            and not self.prices
             and certificate.count == len(self.questions)
             and {budget for budget in profile.budgets if budget is not None} == set(self.budgets)
             and profile.score == self.score.value

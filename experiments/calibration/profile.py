@@ -14,6 +14,7 @@ from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.calibration.by_class import counts_by_class, means_by_class, p95_by_class
 from experiments.calibration.giving_up import class_medians, tabulated
 from experiments.calibration.grid import Grid, grid
+from experiments.calibration.pricing import index as pricing
 from experiments.calibration.step_times import (
     TIMING,
     Clock,
@@ -178,12 +179,14 @@ def profile(
     steady: Steadiness | None = None,
     looked: Mapping[str, float] | None = None,
     give_up: bool = False,
+    price_index: bool = False,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
 
     `steady`: how steady the machine was while the plant was measured; None: not known.
     `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
-    they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too.
+    they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too; `price_index`:
+    points at which thoughts are closed by their index.
     """
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
@@ -215,9 +218,46 @@ def profile(
         },
         paired=_paired(replayed, tokens, member),
     )
-    if not give_up:
-        return made
-    return with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=learned.observed)
+    if give_up:
+        made = with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=learned.observed)
+    if price_index:
+        made = with_price_index(
+            made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=learned.observed
+        )
+    return made
+
+
+def with_price_index(
+    profile: Profile,
+    *,
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
+    unseen: Sequence[int],
+    spec: ProbeSpec,
+    observed: Sequence[str] | None = None,
+) -> Profile:
+    """Returns the profile with the points at which thoughts are closed by their index, tabulated on its own records.
+
+    A half of the questions `unseen`, and all others, fit the index; the other half certifies. `observed` as for
+    `with_give_up`.
+    """
+    ordered, member = _told(profile, traces, observed)
+    fitting = pricing.fitting_half(unseen) | (set(traces) - set(unseen))
+    certificate = profile.certificate
+    return replace(
+        profile,
+        index=pricing.tabulated(
+            ordered,
+            closings,
+            spec,
+            fitted=pricing.fit(ordered, member, fitting, profile.classes, spec),
+            budgets=[budget for budget in profile.budgets if budget is not None],
+            member=member,
+            certifying=set(unseen) - fitting,
+            epsilon=certificate.epsilon,
+            delta=certificate.delta,
+        ),
+    )
 
 
 def with_give_up(
@@ -234,11 +274,7 @@ def with_give_up(
     Its other questions than `unseen` give the medians. `observed`: each question's class, in order, as a classifier
     told it that had not seen the question; None: it is learnt again, which gives the same.
     """
-    ordered = [traces[number] for number in sorted(traces)]
-    if observed is None:
-        prompts, lengths = [one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered]
-        observed = learn(prompts, lengths).observed
-    member = np.array([[told == name for told in observed] for name in profile.classes])
+    ordered, member = _told(profile, traces, observed)
     certificate = profile.certificate
     return replace(
         profile,
@@ -255,6 +291,17 @@ def with_give_up(
             delta=certificate.delta,
         ),
     )
+
+
+def _told(
+    profile: Profile, traces: Mapping[int, ThoughtTrace], observed: Sequence[str] | None
+) -> tuple[list[ThoughtTrace], npt.NDArray[np.bool_]]:
+    """Returns the traces in order, and [class, trace]: the class of each as told from its prompt."""
+    ordered = [traces[number] for number in sorted(traces)]
+    if observed is None:
+        prompts, lengths = [one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered]
+        observed = learn(prompts, lengths).observed
+    return ordered, np.array([[told == name for told in observed] for name in profile.classes])
 
 
 def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> PairedSquares | None:

@@ -17,6 +17,7 @@ from engine.registry import ELSE, open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
+from experiments.calibration.pricing.index import LADDERS
 from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
@@ -45,6 +46,7 @@ class CalibrationSettings(Examination):
     budgets: tuple[int, ...] | None = None  # thought tokens; None: percentiles of 48 full thoughts
     out: Path | None = None  # the profile; None: profile.json beside the model
     give_up: bool = False  # also tabulate points at which hopeless thoughts are given up
+    price_index: bool = False  # also tabulate points at which thoughts are closed by their index
 
     def __post_init__(self) -> None:
         Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
@@ -162,6 +164,7 @@ def calibrate(
         steady=steady,
         looked=looked(_before(path, identity), *_looks(keys, budgets, spec.score, settings)),
         give_up=settings.give_up,
+        price_index=settings.price_index,
     )
     write_profile(path, found)
     return Calibrated(
@@ -179,11 +182,13 @@ def calibrate(
 def _looks(
     keys: tuple[str, ...], budgets: tuple[int, ...], score: Score, settings: CalibrationSettings
 ) -> Iterator[CertificateLook]:
-    """Yields what this run looks for certificates with: one without giving up, and one with it if it is wanted."""
+    """Yields what this run looks for certificates with: one of thresholds, and one with each lever that is wanted."""
     look = CertificateLook(questions=keys, budgets=budgets, score=score, levels=settings.levels)
     yield look
     if settings.give_up:
         yield replace(look, curves=LADDER)
+    if settings.price_index:
+        yield replace(look, prices=LADDERS)
 
 
 def _before(path: Path, model: ModelIdentity) -> Profile | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.serving.trials import probe_spec
+from engine.base import ProbeSpec
 from experiments.calibration.looks import CertificateLook, looked
 from experiments.calibration.profile import Levels, planned, with_give_up
-from experiments.calibration.traces import run_questions
+from experiments.calibration.traces import CalibrationLog, run_questions
 from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
 from models.chat_model import ChatModel
@@ -31,6 +32,25 @@ def add_give_up(chat: ChatModel, directory: Path, file: Path, *, files: Sequence
 
 def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
     """Returns the profile with giving up tabulated on its records; it counts as one more look at a certificate."""
+    profile, mine = known.profile, certifying(chat, known, files)
+    log, spec = mine.log, mine.spec
+    made = with_give_up(profile, traces=log.traces, closings=log.closings, unseen=mine.unseen, spec=spec)
+    look = replace(mine.look, curves=LADDER)
+    return replace(made, provenance={**profile.provenance, "looked": looked(profile, look)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifyingRecords:
+    """A profile's records, as another lever is tabulated on them."""
+
+    log: CalibrationLog  # of the profile's questions alone
+    unseen: tuple[int, ...]  # numbers of the questions that did not choose the budgets
+    spec: ProbeSpec  # of the recorded probes
+    look: CertificateLook  # for a certificate without any further lever
+
+
+def certifying(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> CertifyingRecords:
+    """Returns a profile's records with the questions that certify."""
     profile, mine = known.profile, run_questions(known.questions, files)
     log = known.log.of(mine)
     _, seed = calibrated_questions(profile)
@@ -38,14 +58,12 @@ def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = 
     budgets = options.get("budgets") if isinstance(options, Mapping) else None
     choice = next(iter(log.choices), None)
     _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), choice)
-    unseen = [number for number in range(len(known.questions)) if number not in pilot]
+    unseen = tuple(number for number in range(len(known.questions)) if number not in pilot)
     spec = probe_spec(chat.thinking, chat.stop_tokens, Score(profile.score))
-    made = with_give_up(profile, traces=log.traces, closings=log.closings, unseen=unseen, spec=spec)
     look = CertificateLook(
         questions=tuple(mine.keys[number] for number in unseen),
         budgets=tuple(budget for budget in profile.budgets if budget is not None),
         score=spec.score,
         levels=Levels(epsilon=profile.certificate.epsilon, delta=profile.certificate.delta),
-        curves=LADDER,
     )
-    return replace(made, provenance={**profile.provenance, "looked": looked(profile, look)})
+    return CertifyingRecords(log=log, unseen=unseen, spec=spec, look=look)

@@ -17,7 +17,17 @@ from laser.cli.common.resuming import ResumableCommand
 if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
-OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up")
+OF_RECORDS = (
+    "model",
+    "files",
+    "thinking",
+    "out",
+    "from_records",
+    "chat_template",
+    "trust_markers",
+    "give_up",
+    "price_index",
+)
 """The parameters that --from-records has a use for."""
 
 
@@ -83,6 +93,12 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="Also tabulate and certify points at which hopeless thoughts are given up; `laser serve --set give_up=true` "
     "uses them. With --from-records: of a profile's own records.",
 )
+@click.option(
+    "--price-index",
+    is_flag=True,
+    help="Also fit, tabulate and certify closing thoughts by what more of them is expected to win, at a price of a "
+    "token; `laser serve --set price_index=true` uses it. With --from-records: of a profile's own records.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -100,6 +116,7 @@ def command(
     out: Path | None,
     from_records: bool,
     give_up: bool,
+    price_index: bool,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -131,6 +148,7 @@ def command(
             budgets=budgets,
             out=out,
             give_up=give_up,
+            price_index=price_index,
         )
         measured = None if from_records else _measure(settings, context.params)
         _tell_worth(settings, measured)
@@ -178,6 +196,11 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
         from experiments.simulation.give_up_of_records import add_give_up
 
         click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
+    if found is None and settings.price_index:
+        from experiments.calibration.summary import pricing
+        from experiments.simulation.price_index_of_records import add_price_index
+
+        click.echo("\n".join(pricing(add_price_index(settings.chat(), settings.directory, file, files=files))))
     if found is None:
         profile = add_contest(settings.chat(), settings.directory, file, files=files, reporter=progress())
     else:

@@ -40,6 +40,7 @@ SHOWN = 20  # changed decisions that are listed, at most
 @risk_option
 @peak_option
 @click.option("--give-up", is_flag=True, help="The policy gave hopeless thoughts up, `--set give_up=true`.")
+@click.option("--price-index", is_flag=True, help="The policy closed thoughts by a price, `--set price_index=true`.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -49,21 +50,23 @@ def command(
     risk: float | None,
     risk_peak: float | None,
     give_up: bool,
+    price_index: bool,
 ) -> None:
     """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
 
     LOG is what `laser serve --decision-log` wrote. Every decision is taken again from its recorded inputs. The exit
     status is 1 if anything comes out otherwise.
     """
-    if give_up and policy != "load-aware":
-        raise click.UsageError(f"--give-up has no use: policy is {policy}, which has one lever alone")
+    for option, given in (("--give-up", give_up), ("--price-index", price_index)):
+        if given and policy != "load-aware":
+            raise click.UsageError(f"{option} has no use: policy is {policy}, which has one lever alone")
     from controller.decision_log import LogError, read_decisions
     from controller.planning.solving import SolverError
     from controller.replay import replay
     from models.profile.profile import ProfileError
 
     try:
-        profile = _profile(profile_file, policy, risk, risk_peak, give_up=give_up)
+        profile = _profile(profile_file, policy, risk, risk_peak, give_up=give_up, price_index=price_index)
         records = list(read_decisions(log_file, len(profile.classes)))
         with progress().stage("Replay", len(records)) as advance:
             found = replay(profile, _counted(records, advance))
@@ -80,14 +83,16 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
         advance(1)
 
 
-def _profile(file: Path | None, policy: str, risk: float | None, peak: float | None, *, give_up: bool) -> Profile:
+def _profile(
+    file: Path | None, policy: str, risk: float | None, peak: float | None, *, give_up: bool, price_index: bool
+) -> Profile:
     from controller.policies.definition import certified_at
     from controller.policies.restricted import budgets_only, thresholds_only
     from models.profile.lever import Lever
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    levers = (Lever.GIVE_UP,) if give_up else ()
+    levers = (*((Lever.GIVE_UP,) if give_up else ()), *((Lever.PRICE_INDEX,) if price_index else ()))
     profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, levers=levers)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
@@ -123,4 +128,5 @@ def _limits(profile: Profile, k: PointId) -> str:
     threshold = "never" if points[k].threshold is None else f"{points[k].threshold:g}"
     budget = "none" if points[k].budget is None else points[k].budget
     curve = points[k].give_up
-    return f"{threshold}/{budget}{'' if curve is None else f'/given up below {curve.height:g}'}"
+    price = "" if points[k].price is None else f"/at {points[k].price:.2g} a token"
+    return f"{threshold}/{budget}{'' if curve is None else f'/given up below {curve.height:g}'}{price}"

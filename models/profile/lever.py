@@ -9,3 +9,4 @@ class Lever(StrEnum):
     """A lever by its name."""
 
     GIVE_UP = "give-up"  # hopeless thoughts are closed with their best trial answer
+    PRICE_INDEX = "price-index"  # thoughts are closed by their index at a price of a token row, not by a threshold

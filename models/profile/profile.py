@@ -28,6 +28,7 @@ from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import Corner, Harm
 from models.profile.identity import ModelIdentity
+from models.profile.index import PriceIndexTables
 from models.profile.lever import Lever
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
@@ -103,6 +104,7 @@ class Profile:
     # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
+    index: PriceIndexTables | None = None  # points at which thoughts are closed by their index; None: not tabulated
     levers: frozenset[Lever] = (
         frozenset()
     )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
@@ -120,6 +122,10 @@ class Profile:
                 raise ValueError(f"certificate.{name} has shape {found}, must be {shape[1:]}: thresholds and budgets")
         if self.give_up is not None and (found := np.shape(self.give_up.tokens)[1:]) != shape:
             raise ValueError(f"give_up has tables of shape {found}, must be {shape}: classes, thresholds and budgets")
+        if self.index is not None and (found := np.shape(self.index.tokens)[::2]) != shape[::2]:
+            raise ValueError(f"index has tables of {found} classes and budgets, must be {shape[::2]}")
+        if Lever.PRICE_INDEX in self.levers and self.index is None:
+            raise ValueError("levers has price-index, must not: the profile has no index of running thoughts")
         if Lever.GIVE_UP in self.levers and self.give_up is None:
             raise ValueError("levers has give-up, must not: the profile has no points at which thoughts are given up")
         if len(self.counts) != len(self.classes):
@@ -129,6 +135,12 @@ class Profile:
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
         """The points in use, in the order of the tables; the full thought comes first."""
+        if self.priced is not None:
+            prices = (None, *self.priced.prices)
+            return tuple(
+                OperatingPoint(threshold=None, budget=self.budgets[j], price=prices[i])
+                for _, i, j in self._places(certified_only)
+            )
         curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
         return tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
@@ -147,12 +159,18 @@ class Profile:
             longest=self.max_tokens,
             charges=self._charges(places),
             medians=None if self.curves is None else self.curves.medians,
+            index=None if self.priced is None else self.priced.index,
         )
 
     @property
     def curves(self) -> GiveUpTables | None:
         """The points at which hopeless thoughts are given up, if they are in use; None: they are not."""
         return self.give_up if Lever.GIVE_UP in self.levers else None
+
+    @property
+    def priced(self) -> PriceIndexTables | None:
+        """The points at which thoughts are closed by their index, if it is in use; None: thresholds close them."""
+        return self.index if Lever.PRICE_INDEX in self.levers else None
 
     @property
     def harm(self) -> Harm | None:
@@ -169,7 +187,8 @@ class Profile:
 
     def _at(self, name: str, places: list[Corner]) -> npt.NDArray[np.float64]:
         """Returns a table [class, point] at these places."""
-        levels = [getattr(self, name), *(() if self.curves is None else getattr(self.curves, name))]
+        plain = self if self.priced is None else self.priced
+        levels = [getattr(plain, name), *(() if self.curves is None else getattr(self.curves, name))]
         table = np.array(levels, dtype=np.float64)
         return np.stack([table[c, :, i, j] for c, i, j in places], axis=1)
 
@@ -177,6 +196,9 @@ class Profile:
         """The points in use."""
         if certified_only and self.refused is not None:
             return [(0, 0, 0)]
+        if self.priced is not None:
+            every = np.ndindex(len(self.priced.harmed), len(self.budgets))
+            return [(0, i, j) for i, j in (self.priced.points() if certified_only else every)]
         levels: tuple[tuple[tuple[bool, ...], ...], ...] = (self.certificate.certified,)
         if self.curves is not None:
             levels = self.curves.certified
@@ -244,6 +266,8 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["answers"]
     if profile.give_up is None:
         del said["give_up"]
+    if profile.index is None:
+        del said["index"]
     del said["levers"]
     return said
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.files.checks import positive
 from models.profile.give_up import GiveUpCurve, check_ladder
+from models.profile.index import PriceIndex
 
 Array = npt.NDArray[np.float64]
 
@@ -29,11 +30,14 @@ class OperatingPoint:
     threshold: float | None  # confidence at which a thought is closed; None: it is never probed
     budget: int | None  # thinking tokens; None: no budget
     give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
+    price: float | None = None  # of a token row, at which a thought's index closes it; None: it is closed by no index
 
     def __post_init__(self) -> None:
-        positive(self, "threshold")
+        positive(self, "threshold", "price")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
+        if self.price is not None and self.threshold is not None:
+            raise ValueError(f"threshold is {self.threshold} and price {self.price}, must be one of them")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
 
@@ -64,6 +68,7 @@ class OperatingTables:
     longest: int | None = None  # tokens of the longest thought, as which no budget counts; None: all points have one
     charges: Charges | None = None  # of an account of risk; None: there is no account
     medians: tuple[float, ...] | None = None  # by class, of full thoughts, tokens; None: no point has a lower curve
+    index: PriceIndex | None = None  # of running thoughts; None: no point has a price
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
     levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
@@ -76,6 +81,8 @@ class OperatingTables:
             raise ValueError(f"medians has {len(self.medians)} entries, must have {len(self.classes)}: one a class")
         if self.medians is None and any(point.give_up is not None for point in self.points):
             raise ValueError("medians is None, must be given for points with a lower curve")
+        if self.index is None and any(point.price is not None for point in self.points):
+            raise ValueError("index is None, must be given for points with a price")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
         for name in ("tokens", "accuracy", "p95_steps"):
@@ -121,7 +128,12 @@ class OperatingTables:
             (self.thresholds >= self.thresholds[:, None])
             & (self.budgets >= self.budgets[:, None])
             & (self.levels <= self.levels[:, None])
+            & (self._prices() <= self._prices()[:, None])
         )
+
+    def _prices(self) -> Array:
+        """Returns every point's price; 0: it has none."""
+        return np.array([point.price or 0.0 for point in self.points])
 
     def _levels(self) -> list[int]:
         ladder = sorted(
@@ -133,9 +145,14 @@ class OperatingTables:
         return [0 if point.give_up is None else places[point.give_up] for point in self.points]
 
     def beside(self, point: int) -> list[int]:
-        """Returns the points with the budget and the lower curve of this one, itself included: any threshold."""
-        wanted = self.points[point]
-        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up) == (wanted.budget, wanted.give_up)]
+        """Returns the points with the budget, lower curve and price of this one, itself included: any threshold."""
+        wanted = replace(self.points[point], threshold=None, give_up=None)
+        curve = self.points[point].give_up
+        return [
+            k
+            for k, one in enumerate(self.points)
+            if one.give_up == curve and replace(one, threshold=None, give_up=None) == wanted
+        ]
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""
@@ -150,6 +167,7 @@ class OperatingTables:
             longest=self.longest,
             charges=None if self.charges is None else Charges(of=self.charges.of[:, columns], own=self.charges.own),
             medians=self.medians,
+            index=self.index,
         )
 
     def joined(self, other: OperatingTables) -> OperatingTables:

@@ -19,7 +19,8 @@ class Gains:
     def __init__(self, chosen: ChosenPolicy, max_batch: int) -> None:
         limits = chosen.policy.limits(None)
         measured = limits.agree is None and limits.margin is None and not limits.exits and limits.every is None
-        measured = measured and not getattr(chosen.settings, "give_up", False)  # its points have tables of their own
+        for lever in ("give_up", "price_index"):  # their points have tables of their own
+            measured = measured and not getattr(chosen.settings, lever, False)
         self._savings = Savings(chosen.profile) if chosen.profile is not None and measured else None
         self._chosen = chosen
         self._max_batch = max_batch
