@@ -89,6 +89,11 @@ class Driven:
         for name in (*CLASSES, None):
             limits = self.controller.limits(name)
             curve = None if limits.give_up is None else limits.give_up.curve
-            point = OperatingPoint(threshold=limits.threshold, budget=limits.budget, give_up=curve)
+            point = OperatingPoint(
+                threshold=limits.threshold,
+                budget=limits.budget,
+                give_up=curve,
+                price=None if limits.index is None else limits.index.price,
+            )
             assert point in self.controller.certified
         assert math.isfinite(self.status.estimate.rate)

@@ -24,6 +24,7 @@ from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.wrapper import EngineWrapper
 from experiments.calibration.answering import record_closings, record_thoughts
 from experiments.calibration.grid import grid
+from experiments.calibration.pricing.index import price_grid
 from experiments.calibration.traces import TraceError, TraceLog, questions_sha256, read_records
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.questions import bundled_questions
@@ -34,6 +35,7 @@ from experiments.simulation.simulation import Letters, PunctualSolver, serve, si
 from experiments.workloads import Gamma, Poisson
 from models.chat_model import ChatModel, load_chat_model
 from models.profile.give_up import GiveUpCurve, GiveUpLimit
+from models.profile.index import IndexLimit
 from models.profile.plant import StepTime
 from models.reasoner import bundled_model
 from models.score import Score
@@ -153,6 +155,7 @@ def simulated(
 
 
 GIVE_UP = GiveUpLimit(curve=GiveUpCurve(height=0.95, rise=0.2), median=120.0)
+PRICED = IndexLimit(price=1e-3, median=120.0, ages=(0.25, 0.75), bars=(0.999, 0.97, 0.6))
 POLICIES = {
     "probed, never closed": Limits(threshold=math.inf),
     "a threshold": Limits(threshold=0.6),
@@ -160,6 +163,7 @@ POLICIES = {
     "both": Limits(threshold=0.97, budget=120),
     "hopeless given up": Limits(threshold=0.97, give_up=GIVE_UP),
     "all three": Limits(threshold=0.97, budget=120, give_up=GIVE_UP),
+    "a price": Limits(index=PRICED, budget=120),
 }
 
 
@@ -201,6 +205,19 @@ def test_what_a_thought_that_may_be_given_up_costs_is_what_its_replay_says(
     assert [record.rows for record in served_alone] == told.tokens[:, 1, 0].tolist()
     assert [record.right for record in served_alone] == told.right[:, 1, 0].tolist()
     assert "hopeless" in {record.exit_reason for record in served_alone}
+
+
+def test_what_a_thought_costs_that_a_price_closes_is_what_its_replay_says(recorded: Recorded) -> None:
+    log, said = read_records(recorded.path), recorded.recording
+    count = len(said.questions)
+    policy = FixedPolicy(Limits(index=PRICED))
+    served_alone = simulated(recorded, 100.0 * np.arange(count), range(count), policy)
+    spec = probe_spec(said.thinking, said.stop_tokens, said.score)
+    traces = [log.traces[question.number] for question in said.questions]
+    told = price_grid(traces, log.closings, [[PRICED]] * count, BUDGETS, spec)
+    assert [record.rows for record in served_alone] == told.tokens[:, 1, 0].tolist()
+    assert [record.right for record in served_alone] == told.right[:, 1, 0].tolist()
+    assert "price" in {record.exit_reason for record in served_alone}
 
 
 @pytest.mark.slow
