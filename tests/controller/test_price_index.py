@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.load import Load
+from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
@@ -19,6 +21,7 @@ from controller.serving.ordering.remaining import RowForecast
 from models.profile.lever import Lever
 from models.profile.tables import PointId
 from tests.support.analysis_profile import CLASSES
+from tests.support.cutting_planes import best_by_cutting_planes, true_value
 from tests.support.driven_controller import FULL_RATE, AtOnce, Driven
 from tests.support.price_index_profile import PRICES, price_index_profile
 
@@ -56,6 +59,18 @@ def test_at_each_price_of_the_plan_every_class_gets_its_best_point(price: float,
     chosen = choose(TABLES, Objective(stickiness=0.0), price=price, work_ratio=work)
     worth = TABLES.accuracy - price * work[:, None] * TABLES.tokens
     assert worth[np.arange(3), list(chosen)] == pytest.approx(worth.max(axis=1))
+
+
+def test_the_joint_program_is_as_good_as_cutting_planes_over_prices() -> None:
+    objective = Objective(order_penalty=0.0, latency_weight=3e-3)
+    program, plant = Optimizer(TABLES, objective, clock=lambda: 0.0), USED.plant_model()
+    for share in (0.3, 0.9, 1.4):
+        load = Load(rate=share * FULL_RATE, mix=np.full(3, 1 / 3), work_ratio=np.ones(3))
+        decision = program.solve(load, plant)
+        mine = np.hstack([decision.shed[:, None], decision.mixture])
+        best = best_by_cutting_planes(TABLES, objective, load, plant)
+        gap = true_value(TABLES, objective, load, plant, best) - true_value(TABLES, objective, load, plant, mine)
+        assert -2e-5 <= gap <= 1e-3
 
 
 def test_each_class_s_bars_are_its_own() -> None:

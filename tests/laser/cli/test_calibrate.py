@@ -59,6 +59,16 @@ def test_points_at_which_thoughts_are_given_up_are_tabulated_where_they_are_want
     assert tables.curves == LADDER
 
 
+def test_an_index_is_tabulated_where_it_is_wanted_and_told_where_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    result = calibrate(*QUICK, "--out", path, "--budgets", "60", "--price-index")
+    assert result.exit_code == 0, result.output
+    tables = read_profile(path).index
+    assert tables is not None
+    assert tables.refused is not None
+    assert "Closing thoughts by a price is not certified" in result.output
+
+
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
     result = calibrate("-n", "10", "--out", tmp_path / "p.json")
     assert result.exit_code == 1
