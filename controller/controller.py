@@ -176,7 +176,8 @@ class Controller:
     @property
     def certificate(self) -> Certificate:
         """The certificate that allows the `certified` points."""
-        return self._profile.certificate
+        priced = self._profile.priced
+        return self._profile.certificate if priced is None or priced.certificate is None else priced.certificate
 
     # --- inner loop -------------------------------------------------------------------------------------------------
 

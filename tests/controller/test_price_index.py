@@ -40,6 +40,8 @@ def test_load_raises_the_price_and_calm_lowers_it() -> None:
     assert all(a <= b for a, b in zip(*prices, strict=True))
     assert max(prices[1]) > max(prices[0])
     assert driven.controller.limits(None) == driven.controller.limits(CLASSES[-1])
+    assert USED.index is not None
+    assert driven.controller.certificate == USED.index.certificate
 
 
 @settings(deadline=None, max_examples=15)
