@@ -22,7 +22,7 @@ from models.files.checks import positive
 from models.profile.certificate import Certificate, Counts, certify
 
 AGES = (0.25, 0.5, 0.75, 1.0, 1.5)  # medians of the class's full thoughts, between bands of age
-CONFIDENCES = (0.2, 0.5, 0.7, 0.85, 0.93, 0.97, 0.99)  # between bands of confidence
+CONFIDENCES = (0.2, 0.5, 0.65, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)  # between bands of confidence
 
 PricedTable: TypeAlias = tuple[tuple[tuple[float, ...], ...], ...]  # [class, price, budget]
 

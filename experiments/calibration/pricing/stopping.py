@@ -2,7 +2,8 @@
 
 States are cells of age and confidence, by class. In each the fit counts how often the trial is right, where the next
 trial is or how often the thought ends, how often it is right then, and the token rows until either. A cell's shares are
-drawn towards those of its confidence at any age by a prior that counts for `pseudo` probes. At a price p of a row
+drawn towards those of its confidence at any age, and of its age at any confidence, by a prior that counts for `pseudo`
+probes. At a price p of a row
 
     V(s) = max(P(right | s), E[V(next) − p · rows])
 
@@ -27,6 +28,7 @@ from models.score import Score
 Array = npt.NDArray[np.float64]
 
 STEPS = 160  # prices of the ladder on which an index is told, 6 % apart
+ENDLESS = 0.9999  # most of a cell's moves that lead to another trial
 LOWEST, HIGHEST = 1e-3, 10.0  # of the ladder, right answers a median thought
 
 
@@ -98,13 +100,12 @@ class StoppingChain:
 
 def stopping_chain(paths: Sequence[ProbedPath], pseudo: float) -> StoppingChain:
     """Counts a chain on some class's paths."""
-    width = len(CONFIDENCES) + 1
-    cells = (len(AGES) + 1) * width
-    seen, right, rows, ends, ended = (np.zeros(cells) for _ in range(5))
-    onward = np.zeros((cells, cells))
+    ages, bands = len(AGES) + 1, len(CONFIDENCES) + 1
+    seen, right, rows, ends, ended = (np.zeros((ages, bands)) for _ in range(5))
+    onward = np.zeros((ages, bands, ages, bands))
     for path in paths:
         at = [
-            bisect_right(AGES, age) * width + bisect_right(CONFIDENCES, confidence)
+            (bisect_right(AGES, age), bisect_right(CONFIDENCES, confidence))
             for age, confidence in zip(path.ages, path.confidences, strict=True)
         ]
         for k, cell in enumerate(at):
@@ -112,21 +113,41 @@ def stopping_chain(paths: Sequence[ProbedPath], pseudo: float) -> StoppingChain:
             right[cell] += path.right[k]
             rows[cell] += path.rows[k + 1] - path.rows[k]
             if k + 1 < len(at):
-                onward[cell, at[k + 1]] += 1
+                onward[cell][at[k + 1]] += 1
             else:
                 ends[cell] += 1
                 ended[cell] += path.right[-1]
-    by_confidence = right.reshape(-1, width).sum(axis=0), seen.reshape(-1, width).sum(axis=0)
-    prior = np.tile((by_confidence[0] + 1.0) / (by_confidence[1] + 2.0), len(AGES) + 1)
+    weight = seen + pseudo
+    moves = onward + pseudo * _usual_moves(onward, seen, ends)
     finally_right = (ended.sum() + 1.0) / (ends.sum() + 2.0)
-    usual = rows.sum() / max(1.0, seen.sum())
-    # beside one end of each cell that was not seen, so that no chain goes round for ever
+    at_end = (ended.sum(axis=0) + 2.0 * finally_right) / (ends.sum(axis=0) + 2.0)
+    by_age = (rows.sum(axis=1) + 5.0 * rows.sum() / max(1.0, seen.sum())) / (seen.sum(axis=1) + 5.0)
     return StoppingChain(
-        right=(right + pseudo * prior) / (seen + pseudo),
-        onward=onward / (seen + 1e-3)[:, None],
-        ended=(ended + pseudo * finally_right) / (ends + pseudo),
-        rows=np.maximum(1.0, (rows + pseudo * usual) / (seen + pseudo)),
+        right=((right + pseudo * _usual_right(right, seen)) / weight).ravel(),
+        # below 1, so that no chain goes round for ever
+        onward=ENDLESS * (moves / weight[:, :, None, None]).reshape(seen.size, seen.size),
+        ended=((ended + pseudo * at_end) / (ends + pseudo)).ravel(),
+        rows=np.maximum(1.0, (rows + pseudo * by_age[:, None]) / weight).ravel(),
     )
+
+
+def _usual_right(right: Array, seen: Array) -> Array:
+    """Returns for each confidence how often trials are right at any age; never less for a higher confidence."""
+    return np.maximum.accumulate((right.sum(axis=0) + 1.0) / (seen.sum(axis=0) + 2.0))
+
+
+def _usual_moves(onward: Array, seen: Array, ends: Array) -> Array:
+    """Returns the prior of moves, [age, confidence, next age, next confidence]; what they lack to 1 are ends.
+
+    Ages move as they do at any confidence, confidences as they do at any age, and thoughts end by age alone.
+    """
+    ages, bands = seen.shape
+    confidence = onward.sum(axis=(0, 2)) + 0.5 / bands
+    age = onward.sum(axis=(1, 3)) + 1e-3 * np.triu(np.ones((ages, ages)))  # a thought grows no younger
+    goes = 1.0 - (ends.sum(axis=1) + 1.0) / (seen.sum(axis=1) + 2.0)
+    age /= age.sum(axis=1, keepdims=True)
+    confidence /= confidence.sum(axis=1, keepdims=True)
+    return goes[:, None, None, None] * age[:, None, :, None] * confidence[None, :, None, :]
 
 
 def fitted_index(paths: Sequence[ProbedPath], medians: Sequence[float], unit: float, pseudo: float) -> PriceIndex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -80,7 +81,7 @@ def path(place: int, *trials: tuple[float, float, bool, int], right: bool, rows:
 def test_the_chain_counts_what_it_saw() -> None:
     one = path(0, (0.1, 0.1, False, 20), (0.3, 0.98, True, 60), right=True, rows=100)
     chain = stopping_chain([one, one], 1e-9)
-    first, second = 0, (len(CONFIDENCES) + 1) + 6
+    first, second = 0, (len(CONFIDENCES) + 1) + bisect_right(CONFIDENCES, 0.98)
     assert chain.onward[first, second] == pytest.approx(1.0, abs=1e-3)
     assert (chain.rows[first], chain.rows[second]) == (pytest.approx(40.0), pytest.approx(40.0))
     assert (chain.right[first], chain.right[second]) == (pytest.approx(0.0, abs=1e-6), pytest.approx(1.0))
