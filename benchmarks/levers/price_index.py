@@ -154,7 +154,11 @@ def replies(traces: Sequence[ThoughtTrace], bars: Sequence[Sequence[Bar | None]]
 
 def constants() -> list[Bar | None]:
     """Returns no probing, then the bars of the thresholds, strictest first."""
-    return [None, *(lambda _, bar=threshold: bar for threshold in sorted(THRESHOLDS, reverse=True))]
+
+    def bar(threshold: float) -> Bar:
+        return lambda _: threshold
+
+    return [None, *map(bar, sorted(THRESHOLDS, reverse=True))]
 
 
 def class_thresholds(tried: Replies, member: npt.NDArray[np.bool_], prices: Sequence[float]) -> npt.NDArray[np.intp]:
@@ -191,7 +195,7 @@ def saved(
     for k, (loss, (usual, priced)) in enumerate(zip(LOSSES, measured, strict=True)):
         shares = [1.0 - b / a for a, b in (each[k] for each in drawn) if a is not None and b is not None]
         whole = usual is not None and priced is not None and len(shares) >= 0.9 * draws
-        low, high = np.percentile(shares, (2.5, 97.5)) if whole else (None, None)
+        low, high = (float(np.percentile(shares, at)) if whole else None for at in (2.5, 97.5))
         share = None if usual is None or priced is None else 1.0 - priced / usual
         found.append(RowsSaved(loss=loss, thresholds=usual, index=priced, saved=share, low=low, high=high))
     return tuple(found)
