@@ -191,33 +191,22 @@ def test_a_simulated_service_does_what_torch_does_with_every_request(recorded: R
     assert_alike(simulated(recorded, arrivals, questions, policy), real)
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.97])
-def test_what_a_thought_that_may_be_given_up_costs_is_what_its_replay_says(
-    recorded: Recorded, threshold: float
+@pytest.mark.parametrize("threshold", [0.5, 0.97, None])
+def test_what_a_thought_costs_that_may_be_given_up_or_priced_is_what_its_replay_says(
+    recorded: Recorded, threshold: float | None
 ) -> None:
     log, said = read_records(recorded.path), recorded.recording
     count = len(said.questions)
-    policy = FixedPolicy(Limits(threshold=threshold, give_up=GIVE_UP))
-    served_alone = simulated(recorded, 100.0 * np.arange(count), range(count), policy)
-    spec = probe_spec(said.thinking, said.stop_tokens, said.score)
-    traces = [log.traces[question.number] for question in said.questions]
-    told = grid(traces, log.closings, (threshold,), BUDGETS, spec, [GIVE_UP] * count)
-    assert [record.rows for record in served_alone] == told.tokens[:, 1, 0].tolist()
-    assert [record.right for record in served_alone] == told.right[:, 1, 0].tolist()
-    assert "hopeless" in {record.exit_reason for record in served_alone}
-
-
-def test_what_a_thought_costs_that_a_price_closes_is_what_its_replay_says(recorded: Recorded) -> None:
-    log, said = read_records(recorded.path), recorded.recording
-    count = len(said.questions)
-    policy = FixedPolicy(Limits(index=PRICED))
-    served_alone = simulated(recorded, 100.0 * np.arange(count), range(count), policy)
+    limits = Limits(index=PRICED) if threshold is None else Limits(threshold=threshold, give_up=GIVE_UP)
+    served_alone = simulated(recorded, 100.0 * np.arange(count), range(count), FixedPolicy(limits))
     spec = probe_spec(said.thinking, said.stop_tokens, said.score)
     traces = [log.traces[question.number] for question in said.questions]
     told = price_grid(traces, log.closings, [[PRICED]] * count, BUDGETS, spec)
+    if threshold is not None:
+        told = grid(traces, log.closings, (threshold,), BUDGETS, spec, [GIVE_UP] * count)
     assert [record.rows for record in served_alone] == told.tokens[:, 1, 0].tolist()
     assert [record.right for record in served_alone] == told.right[:, 1, 0].tolist()
-    assert "price" in {record.exit_reason for record in served_alone}
+    assert ("price" if threshold is None else "hopeless") in {record.exit_reason for record in served_alone}
 
 
 @pytest.mark.slow
