@@ -231,6 +231,16 @@ def test_too_few_questions_are_refused() -> None:
     assert tables.certified_at(0.5, 0.05).refused == tables.refused
 
 
+def test_a_class_without_a_question_breaks_nothing() -> None:
+    traces = many(6, 7)
+    member = np.array([[True] * 6, [False] * 6, [False] * 6])
+    fitted = fit(traces, member, {0, 1}, NAMES, SPEC)
+    tables = tabulated(
+        traces, {}, SPEC, fitted=fitted, budgets=(), member=member, certifying={2, 3, 4, 5}, epsilon=0.1, delta=0.05
+    )
+    assert tables.refused == "2 easy, 0 medium, 0 hard questions fit, must be at least 50 of each class"
+
+
 def test_another_ladder_of_prices_is_another_look() -> None:
     look = CertificateLook(questions=("a",), budgets=(60,), score=Score.JOINT, levels=Levels())
     assert len({look.key, replace(look, prices=PRICES).key, replace(look, prices=(*PRICES, *AGES)).key}) == 3
