@@ -23,7 +23,7 @@ from controller.planning.decision import Decision
 from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.policy import Limits
 from controller.risk.keeper import RiskKeeper
-from controller.selection import Held, choose, limits_at, move, safe_points
+from controller.selection import Held, choose, limits_at, move, racing, safe_points
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
 from controller.status import ControllerStatus, DecisionBasis, DecisionSource, LookUp, Solves
 from models.profile.certificate import Certificate
@@ -56,7 +56,7 @@ class Controller:
         self._profile = profile
         self._tables = profile.tables()  # of certified points alone
         self._safe = safe_points(self._tables, profile.certificate.mean)
-        self._plant = profile.plant_model()
+        self._plant = self._raced = profile.plant_model()
         if max_batch is not None:
             self._plant = replace(self._plant, max_batch=max_batch)
         self._index = {name: d for d, name in enumerate(profile.classes)}
@@ -111,7 +111,10 @@ class Controller:
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
         d = self._place(difficulty)
-        predicted = float(self._tables.tokens[d, self._points[d]])
+        point = self._points[d]
+        if self._tables.points[point].race is not None:
+            point = PointId(0)  # `tokens` are those of one thought, whoever raced
+        predicted = float(self._tables.tokens[d, point])
         self._estimator.finished(self._tables.classes[d], tokens, predicted)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
@@ -202,7 +205,7 @@ class Controller:
             target = self._safe
         else:
             target = choose(
-                self._tables,
+                racing(self._tables, self._raced, in_system),
                 self._objective,
                 price=basis.price,
                 work_ratio=estimate.work_ratio,
@@ -281,7 +284,7 @@ class Controller:
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
                 plant = replace(self._plant, step_time=estimate.step_time)
-                decision = fallback.decide(self._tables, self._objective, estimate.load, plant)
+                decision = fallback.decide(self._tables.alone(), self._objective, estimate.load, plant)
                 self._stand_in = self._time, decision
             except (ValueError, ArithmeticError) as error:
                 self._unbisected = f"price bisection failed: {error}"

@@ -102,6 +102,11 @@ class LateKeeper:
         assert keeper is not None, "it has given the grant"
         return keeper.within(grant, limits, age)
 
+    def served(self, grant: Grant | Limits) -> None:
+        keeper = self._late.made_keeper
+        if keeper is not None and not isinstance(grant, Limits):
+            keeper.served(grant)
+
     def void(self, grant: Grant | Limits) -> None:
         keeper = self._late.made_keeper
         if keeper is not None and not isinstance(grant, Limits):

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from models.profile.give_up import GiveUpLimit
-from models.profile.index import IndexLimit
+from models.profile.levers.index import IndexLimit
+from models.profile.width import RaceRule
 
 G = TypeVar("G")
 SPELLED = {"confidence": "threshold", "consistency": "agree", "margin": "margin"}  # signals that are fields of Limits
@@ -26,7 +27,7 @@ class Limits:
     by whichever signal is met first. Probes of a thought with a margin give no trial answer: they only measure how far
     the thought is from closing itself.
 
-    In each of `threshold`, `budget`, `agree`, `margin`, `give_up` and `index` None means: no such limit.
+    In each of `threshold`, `budget`, `agree`, `margin`, `give_up`, `index` and `skip` None means: no such limit.
     """
 
     threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
@@ -37,6 +38,8 @@ class Limits:
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
     give_up: GiveUpLimit | None = None  # lower threshold, below which a thought is closed with its best trial answer
     index: IndexLimit | None = None  # at a price: a thought whose index is at most the price is closed
+    skip: float | None = None  # the switch's score from which a prompt is answered at once
+    race: RaceRule | None = None  # how several thoughts race from a request's begin on; None: one thinks alone
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:
@@ -66,6 +69,11 @@ class Limits:
                 raise ValueError(f"exits has {name} at {level}, must be finite")
 
     @property
+    def width(self) -> int:
+        """The number of thoughts that a request begins with, where places are idle."""
+        return 1 if self.race is None else self.race.width
+
+    @property
     def probing(self) -> bool:
         """Whether running thoughts are probed."""
         signals = self.threshold is not None or self.agree is not None or self.margin is not None or bool(self.exits)
@@ -76,6 +84,10 @@ class Limits:
         """The levels of the exit signals that have one, by the signal's name."""
         own = ((name, getattr(self, spelling)) for name, spelling in SPELLED.items())
         return {**{name: level for name, level in own if level is not None}, **self.exits}
+
+    def skips(self, score: float | None) -> bool:
+        """Whether a prompt of this score is answered at once; None: the score is unknown."""
+        return self.skip is not None and score is not None and score >= self.skip
 
     def unprobed(self) -> Limits:
         """Returns the limits without any signal."""
@@ -117,6 +129,9 @@ class Keeper(Protocol[G]):
     def within(self, grant: G, limits: Limits, age: int) -> Limits:
         """Returns the policy's limits as far as the grant of a thought of `age` tokens goes."""
 
+    def served(self, grant: G) -> None:
+        """The request was served, or an exit that its grant allowed has closed its thought before it left."""
+
     def void(self, grant: G) -> None:
         """The request was not served."""
 
@@ -134,7 +149,10 @@ class LoadObserver(Protocol):
         """A request of this class has arrived (None: unknown), queued or turned away."""
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
-        """A request whose thought the policy alone limited has ended; `tokens`: rows decoded for it, probes' too."""
+        """A request whose thought the policy alone limited has ended.
+
+        `tokens`: rows decoded for it, those of probes counted, those of thoughts that lost a race not.
+        """
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
         """A step has only decoded, one token for each of `batch` sequences with `context` cached tokens on average."""

@@ -12,7 +12,8 @@ from controller.decision_record import DecisionRecord, SolvedFor
 from controller.planning.objective import Objective
 from controller.planning.plan import price_at
 from controller.planning.policy_map import PolicyMapper
-from controller.selection import Held, choose, move, safe_points
+from controller.selection import Held, choose, move, racing, safe_points
+from models.profile.plant import Plant
 from models.profile.profile import Profile
 from models.profile.tables import OperatingTables
 
@@ -49,26 +50,26 @@ def replay(profile: Profile, records: Iterable[DecisionRecord]) -> Replayed:
     `profile`: with the certified points among which the controller chose. Raises SolverError if a map has no solution.
     """
     tables = profile.tables()
-    maps = _Maps(tables)
+    maps, plant = _Maps(tables.alone()), profile.plant_model()
     changed, worst, number = [], 0.0, 0
     for number, record in enumerate(records, start=1):
         if record.situation is not None and record.price is not None:
             price = price_at(maps.prices(record.situation), record.n)
             error = abs(price - record.price) / max(abs(record.price), 1e-12)
             worst = max(worst, error if math.isfinite(error) else math.inf)
-        now = _decided(tables, profile.certificate.mean, record)
+        now = _decided(tables, plant, profile.certificate.mean, record)
         if now != record.held:
             changed.append(ChangedDecision(number=number, record=record, now=now))
     return Replayed(decisions=number, solves=maps.solves, price_error=worst, changed=tuple(changed))
 
 
-def _decided(tables: OperatingTables, mean: float | None, record: DecisionRecord) -> Held:
+def _decided(tables: OperatingTables, plant: Plant, mean: float | None, record: DecisionRecord) -> Held:
     before = record.before
     if record.price is None:
         target = safe_points(tables, mean)
     else:
         target = choose(
-            tables,
+            racing(tables, plant, record.n),
             record.objective,
             price=record.price,
             work_ratio=np.array(record.work_ratio),

@@ -6,7 +6,8 @@ the system, and the class moves from one point to the other with the price. Mean
 so they are never handed out.
 
 With an account of risk a point also costs its charge, at the price of risk. Where one corner counts for all classes,
-the laxest in force, the corner is chosen first, by what all classes together would gain within it.
+the laxest in force, the corner is chosen first, by what all classes together would gain within it; the one in force
+stays unless another gains `stickiness`.
 
 If classes have SLOs, points with which 95 % of requests would not end in time at the present number in the system are
 left out first; an accuracy floor takes precedence over an SLO.
@@ -15,7 +16,7 @@ left out first; an accuracy floor takes precedence over an SLO.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from controller.planning.objective import Objective
 from controller.policy import Limits
 from models.profile.give_up import GiveUpLimit
+from models.profile.plant import Plant
 from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -34,7 +36,7 @@ class Held:
 
     target: tuple[PointId, ...]  # the points that were chosen
     threshold_now: tuple[float, ...]  # thresholds, as numbers, on their rate-limited way to the target's
-    # the points handed out: the target's budget, lower curve and price, the threshold nearest to `threshold_now`
+    # the points handed out: the target's, but with the threshold nearest to `threshold_now`
     points: tuple[PointId, ...]
 
 
@@ -64,7 +66,8 @@ def choose(
             accuracy = accuracy - risk_price * tables.charges.of
         else:
             worth = accuracy - max(price, 0.0) * work_ratio[:, None] * tables.tokens
-            within = _corner(tables, worth, risk_price, np.ones(len(accuracy)) if mix is None else mix)
+            shares = np.ones(len(accuracy)) / len(accuracy) if mix is None else mix / mix.sum()
+            within = _corner(tables, worth, risk_price, shares, before, objective.stickiness)
     chosen = []
     for d in range(len(tables.classes)):
         open_to = within
@@ -83,12 +86,43 @@ def choose(
     return tuple(chosen)
 
 
-def _corner(tables: OperatingTables, worth: Array, risk_price: float, mix: Array) -> npt.NDArray[np.intp]:
-    """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs."""
+def racing(tables: OperatingTables, plant: Plant, in_system: int) -> OperatingTables:
+    """Returns the tables as they hold for a request beside others, `in_system` with it: a race is priced by its time.
+
+    A race of w thoughts decodes w rows a step. If all n requests race, a step has n·w rows, and W tokens of a race take
+    the time in which W·R(n)/R(n·w) would be decoded without races. Where n·w rows are more than a batch, there is no
+    race, and nothing is won.
+    """
+    places = [k for k, point in enumerate(tables.points) if point.race is not None]
+    if not places:
+        return tables
+    n, tokens, accuracy = max(1, in_system), tables.tokens.copy(), tables.accuracy.copy()
+    for k in places:
+        rows = n * tables.points[k].width
+        if rows > plant.max_batch:
+            accuracy[:, k] = accuracy[:, 0]
+        else:
+            tokens[:, k] *= plant.rate(n) / plant.rate(rows)
+    return replace(tables, tokens=tokens, accuracy=accuracy)
+
+
+def _corner(
+    tables: OperatingTables, worth: Array, risk_price: float, shares: Array, before: Sequence[int] | None, least: float
+) -> npt.NDArray[np.intp]:
+    """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs.
+
+    The corner of the points `before` stays unless another one gains `least`.
+    """
     assert tables.charges is not None
-    inside = tables.inside()
+    inside, charges = tables.inside(), tables.charges.of[0]
     best = np.where(inside, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
-    corner = int((mix / mix.sum() @ best - risk_price * tables.charges.of[0]).argmax())
+    gains = shares @ best - risk_price * charges
+    corner = int(gains.argmax())
+    if before is not None:
+        around = np.flatnonzero(inside[:, list(before)].all(axis=1))  # the corners that they all lie in
+        held = around[charges[around] <= charges[around].min()] if len(around) else around
+        kept = int(held[gains[held].argmax()]) if len(held) else corner
+        corner = kept if gains[corner] - gains[kept] < least else corner
     return np.flatnonzero(inside[corner])
 
 
@@ -101,7 +135,7 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 def move(
     tables: OperatingTables, objective: Objective, *, target: tuple[PointId, ...], before: Held | None, elapsed_s: float
 ) -> Held:
-    """Moves towards `target`: thresholds by `threshold_rate` a second at most, budgets, curves and prices at once.
+    """Moves towards `target`: all but thresholds changes at once, these by `threshold_rate` a second at most.
 
     `before` None: the target is in force at once.
     """
@@ -112,7 +146,7 @@ def move(
     for k, now in zip(target, before.threshold_now, strict=True):
         thresholds.append(now + min(max(float(tables.thresholds[k]) - now, -reach), reach))
         same = [PointId(j) for j in tables.beside(k)]
-        points.append(min(same, key=lambda j: abs(float(tables.thresholds[j]) - thresholds[-1])))
+        points.append(min(same, key=lambda j: (abs(float(tables.thresholds[j]) - thresholds[-1]), j != k)))
     return Held(target=target, threshold_now=tuple(thresholds), points=tuple(points))
 
 
@@ -145,5 +179,14 @@ def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limit
         index = None
         if point.price is not None and tables.index is not None:
             index = tables.index.limit(d, point.price)
-        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve, index=index))
+        found.append(
+            Limits(
+                threshold=point.threshold,
+                budget=point.budget,
+                give_up=curve,
+                index=index,
+                skip=point.skip,
+                race=point.race,
+            )
+        )
     return tuple(found)

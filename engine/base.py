@@ -353,6 +353,8 @@ class Engine(Protocol):
     def pause(self, sequence: SequenceId) -> None:
         """Take a decoding sequence out of the batch; it keeps its memory, and another may take its place.
 
+        An engine that allocates memory as sequences grow may take it back meanwhile: then it is computed again.
+
         Until it goes on it gets no token and cannot be forked or forced; its stops, bans and constraint may change. An
         ended probe on it lapses. A paused sequence stays so. Raises SequenceError if the sequence is not decoding or
         its probe is running, UnsupportedError if the engine has no `pausing`.

@@ -272,7 +272,7 @@ class BaseEngine(ABC, Generic[S]):
     def _settle(self, events: list[Event]) -> None:
         """Lapse ended probes that were not adopted; report the tokens forced or adopted since the last step."""
         for state in self._unsettled():
-            if self._has_answer(state):
+            if state.probe is not None and self._has_answer(state):
                 self._lapse(state)
             if state.unannounced:
                 events.append(self._announced(state))

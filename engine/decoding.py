@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from engine.base import (
     Event,
@@ -40,8 +40,7 @@ OVERFLOWN = "the model's numbers overflowed"
 NO_TOKEN = "the constraint allows no token, and the text is not complete"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class Drawn(NamedTuple):
     """The next token of a sequence."""
 
     token: int
@@ -91,6 +90,8 @@ class TokenSequence(Generic[P]):
 
         `held`: the logits under the constraint's mask, if they are there.
         """
+        if self._takes(best):
+            return Drawn(token=best, averted=False, log_probs=None)
         readout = LogitsReadout(logits, best)
         try:
             choice = self._choice(readout, held)
@@ -106,6 +107,18 @@ class TokenSequence(Generic[P]):
         asked = self.request.log_probs
         told = None if asked is None else readout.told(choice.token, asked)
         return Drawn(token=choice.token, averted=choice.averted, log_probs=told)
+
+    def _takes(self, best: int) -> bool:
+        """Whether the likeliest token is the next one, whatever else the row says."""
+        request = self.request
+        return (
+            request.sampling.temperature == 0.0
+            and self.constraint is None
+            and self.adjustment is None
+            and request.log_probs is None
+            and best not in self.banned
+            and (self.stops_armed or best not in request.stop_tokens)
+        )
 
     def _choice(self, readout: LogitsReadout, held: MaskedRow | None) -> ChosenToken | None:
         scores, best = readout.logits, readout.best
@@ -242,8 +255,7 @@ class DecodingEngine(BaseEngine[T]):
 C = TypeVar("C", bound=ComputedSequence[Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Due(Generic[C]):
+class Due(NamedTuple, Generic[C]):
     """The rows of one sequence and its probe in a step."""
 
     state: C
@@ -261,6 +273,10 @@ def constraints(plan: Sequence[Due[Any]]) -> list[Constraint | None]:
         if due.probe:
             found.append(due.state.probe.constraint)
     return found
+
+
+def _overflown(row: tuple[Floats, int, MaskedRow | None] | None) -> bool:
+    return row is not None and not math.isfinite(row[0][row[1]])
 
 
 class ComputedEngine(DecodingEngine[C]):
@@ -285,7 +301,7 @@ class ComputedEngine(DecodingEngine[C]):
         """The rows of this step: all due rows of decoding sequences and probes, and one chunk of prefill."""
         plan, chunk = [], self.prefill_chunk
         for state in self._running.values():
-            if self._awaits_prompt(state):
+            if not state.computed and self._awaits_prompt(state):
                 continue
             own = due = len(state.tokens) - state.computed
             if state.new_tokens == 0:
@@ -307,7 +323,7 @@ class ComputedEngine(DecodingEngine[C]):
             self._follow(state)
             own = next(found) if due.samples else None
             asked = next(found) if due.probe else None
-            if not all(math.isfinite(row[at]) for row, at, _ in filter(None, (own, asked))):
+            if _overflown(own) or _overflown(asked):
                 self._end(state, FinishReason.ERROR, OVERFLOWN, events)
                 continue
             runs = own is not None and self._record(state, state.draw(*own), events)

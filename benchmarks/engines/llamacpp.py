@@ -250,8 +250,8 @@ def _measured(file: Path, options: argparse.Namespace) -> dict[str, object]:
 
 
 def _served(found: Sequence[Throughput]) -> str:
-    lines = ["Tokens/s over HTTP", f"{'clients':>7}  {'server':<32}  tokens/s"]
-    lines += [f"{one.clients:>7}  {one.server:<32}  {one.tokens_s:.1f}" for one in found]
+    lines = ["Tokens/s over HTTP", f"{'clients':>7}  {'server':<32}  {'tokens/s':>8}  over the first"]
+    lines += [f"{one.clients:>7}  {one.server:<32}  {one.tokens_s:>8.1f}  {one.over_first:.3f}" for one in found]
     return "\n".join(lines)
 
 

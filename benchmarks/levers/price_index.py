@@ -183,8 +183,9 @@ def saved(
 
     def compared(weights: Array) -> list[tuple[float | None, float | None]]:
         right, *points = (weights @ table for table in tables)
+        reached = float(right)
         return [
-            (rows_at(points[0], points[1], right - loss), rows_at(points[2], points[3], right - loss))
+            (rows_at(points[0], points[1], reached - loss), rows_at(points[2], points[3], reached - loss))
             for loss in LOSSES
         ]
 

@@ -2,7 +2,8 @@
 
 The serving loop, its queue and its pauses are the real ones; the model repeats recorded or synthetic thoughts, closed
 by the profile's safe constant. Lengths are foretold by a classifier that has not seen the questions that are asked: of
-the recorded ones every second question teaches it, and the others are asked.
+the recorded ones every second question teaches it, and the others are asked. Beside the profile's forecast, a class's
+mean alone and an oracle, which knows the rows of every request, may stand in.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from benchmarks.order.aims import AIMS, HEAD_STARTS, LOAD, REQUESTS, SEEDS
 from benchmarks.support import report
 from controller.policy import FixedPolicy, Limits
+from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.request_record import RequestRecord
@@ -46,6 +48,7 @@ class AskedModel:
     known: Recording
     asked: tuple[int, ...]  # numbers of the questions
     machine: Machine
+    told: RowForecast | None = None  # stands in for the profile's; None: nothing does
 
     @property
     def limits(self) -> Limits:
@@ -55,17 +58,50 @@ class AskedModel:
 
     def play(self, arrivals: np.ndarray, questions: Sequence[int], order: ServingOrder) -> list[RequestRecord]:
         """Serves these questions at these times in an order."""
+        if self.told is not None and order.forecast is not None:
+            order = replace(order, forecast=self.told)
         policy = FixedPolicy(self.limits)
         return simulate(
             self.known, arrivals, questions, machine=self.machine, clock=VirtualClock(), policy=policy, order=order
         )
 
+    def crowd(self) -> list[RequestRecord]:
+        """Serves all questions, in a drawn order: as recorded, a family follows another."""
+        crowd = np.random.default_rng(0).permutation(self.asked).tolist()
+        return self.play(np.zeros(len(crowd)), crowd, ServingOrder())
+
     def capacity(self) -> float:
-        """Requests/s that end while a crowd of all questions, in a drawn order, waits."""
-        crowd = np.random.default_rng(0).permutation(self.asked).tolist()  # as recorded, a family follows another
-        ends = np.sort([one.latency_s for one in self.play(np.zeros(len(crowd)), crowd, ServingOrder())])
+        """Requests/s that end while a crowd waits."""
+        ends = np.sort([one.latency_s for one in self.crowd()])
         early, late = (round(share * (len(ends) - 1)) for share in (EARLY, LATE))
         return float((late - early) / (ends[late] - ends[early]))
+
+
+def by_class(served: AskedModel) -> AskedModel:
+    """Returns the model with every request told by its class's mean rows alone."""
+    questions = tuple(replace(one, expected_tokens=0.0) for one in served.known.questions)
+    return replace(served, known=replace(served.known, questions=questions))
+
+
+def by_oracle(served: AskedModel) -> AskedModel:
+    """Returns the model with every request told by the rows that it takes at the safe constant, which are the same
+    whenever it is served.
+    """
+    rows = {record.question: float(record.rows) for record in served.crowd()}
+    known = served.known.questions
+    questions = tuple(replace(one, expected_tokens=rows.get(one.number, 0.0)) for one in known)
+    certain = RowForecast(
+        classes=(), thresholds=(None,), budgets=(None,), curves=(None,), mean=((((1.0,),),),), spread=(((0.0,),),),
+        usual_rows=RowForecast.of(served.profile).usual_rows, answer_rows=0.0,
+    )  # fmt: skip
+    return replace(served, known=replace(served.known, questions=questions), told=certain)
+
+
+FORECASTS: dict[str, Callable[[AskedModel], AskedModel]] = {
+    "profile": lambda served: served,
+    "class": by_class,
+    "oracle": by_oracle,
+}
 
 
 def held_out(profile: Profile, known: Recording, machine: Machine) -> AskedModel:
@@ -189,6 +225,8 @@ def main() -> None:
     parser.add_argument("--arrivals", choices=["poisson", "bursts", "recorded"], default="poisson")
     parser.add_argument("--trace", type=Path, help="times of recorded arrivals, Azure's CSV")
     parser.add_argument("--pauses", action="store_true", help="running thoughts pause")
+    parser.add_argument("--forecast", choices=list(FORECASTS), default="profile", help="what tells requests' rows")
+    parser.add_argument("--load", type=float, default=LOAD, help="times the capacity; the aims are for the default")
     parser.add_argument("--max-batch", type=int, help="sequences decoded at once (default: the profile's)")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many of the seeds, from the first")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
@@ -197,7 +235,8 @@ def main() -> None:
     served = MODELS[options.model]()
     if options.max_batch is not None:
         served = replace(served, machine=replace(served.machine, max_batch=options.max_batch))
-    rate = LOAD * served.capacity()
+    rate = options.load * served.capacity()
+    served = FORECASTS[options.forecast](served)
     workload = arrivals(options.arrivals, rate, options.trace)
     found: list[OrderFront] = []
     for seed in SEEDS[: options.seeds]:
@@ -205,7 +244,9 @@ def main() -> None:
         if options.out is not None:  # what is measured is kept if the run is ended
             write(options.out, ran, rate, found)
     points = list(mean_points(found))
+    first_s = float(np.mean([one.first_come.mean_s for one in found]))
     print(f"{options.model}, {options.arrivals} at {rate:.2f}/s, {len(found)} seeds of {REQUESTS}, {served.limits}")
+    print(f"rows told by {options.forecast}; first come {first_s:.2f} s in the mean")
     tell(points)
 
 

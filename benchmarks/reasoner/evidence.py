@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from benchmarks.reasoner.aims import SAMPLES
 from benchmarks.reasoner.asking import AskedReasoner
-from benchmarks.reasoner.replies import SampledReply, read_replies
 from engine.base import ProbeSpec
+from experiments.calibration.races.sampled import SampledReply, read_replies
 from experiments.calibration.traces import CalibrationLog, ClosedReply, ThoughtTrace, TraceError, read_records
 from experiments.question import Question
 from experiments.statistics import Truths

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from benchmarks.reasoner.aims import LAX, RACE, RISKS, STEEP, STRICT
 from benchmarks.reasoner.evidence import Numbers, ReasonerEvidence
-from benchmarks.reasoner.replies import SampledReply
 from benchmarks.reasoner.thresholds import ReplayedThreshold, at, laxest_within
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.statistics import Difference, Proportion, Truths, difference, proportion
 from models.profile.difficulty import FEWEST, learn, share_explained

@@ -13,9 +13,10 @@ from benchmarks.reasoner.aims import AIMS, RECORDS_MB, SAMPLED, SAMPLES
 from benchmarks.reasoner.asking import AskedReasoner
 from benchmarks.reasoner.card import filled, measured_part
 from benchmarks.reasoner.evidence import evidence
-from benchmarks.reasoner.replies import SampledReply, log_lines, replies_header
+from benchmarks.reasoner.replies import replies_header
 from benchmarks.reasoner.report import ReasonerReport, reasoner_report, write_report
 from benchmarks.reasoner.size import CARD, MEGABYTE, model_files, sizes
+from experiments.calibration.races.sampled import SampledReply, log_lines
 from experiments.calibration.traces import HEAD, CalibrationLog, records_of
 from experiments.progress import Reporter
 from laser.cli.calibrate import command as calibrate

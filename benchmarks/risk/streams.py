@@ -27,9 +27,9 @@ from controller.risk.keeper import Grant, RiskKeeper
 from controller.serving.trials import probe_spec
 from experiments.calibration.by_class import counts_by_class
 from experiments.calibration.grid import Grid, grid
-from experiments.calibration.traces import ClosedReply, ThoughtTrace
+from experiments.calibration.traces import ClosedReply, ThoughtTrace, run_questions
 from experiments.evaluation.sweeps import THRESHOLDS, score_of
-from experiments.simulation.give_up_of_records import given_up
+from experiments.simulation.levers_of_records import given_up
 from experiments.simulation.recording import read_calibration
 from models.chat_model import load_chat_model
 from models.profile.certificate import certify, evidence
@@ -41,7 +41,7 @@ from models.score import Score
 
 SLOTS = 16  # thoughts that run at once
 CALM = ((None, None), (0.97, None), (0.95, None), (0.9, None), (0.85, None))
-BUSY = ((0.85, None), (0.8, None), (0.75, 398), (0.7, None), (0.65, None), (0.65, 387))
+BUSY = ((0.85, None), (0.8, None), (0.75, 318), (0.7, None), (0.65, None), (0.65, 318), (0.9, 214))
 SHIFTS = (20, 200)  # tokens between two moves of the limits
 PHASE = (500, 4000)  # tokens that a phase lasts
 BUSY_SHARE = 0.3  # of phases
@@ -67,7 +67,8 @@ class World:
         directory = bundled_model()
         chat = load_chat_model(directory)
         found = read_calibration(chat, directory, profile_of(directory))
-        profile, log = given_up(chat, found) if give_up else found.profile, found.log
+        profile = given_up(chat, found) if give_up else found.profile
+        log = found.log.of(run_questions(found.questions, ()))
         traces = [log.traces[number] for number in range(len(found.questions))]
         score = Score(profile.score)
         budgets = [budget for budget in profile.budgets if budget is not None]
@@ -237,6 +238,7 @@ def run(world: World, seed: int, count: int, risk: float, peak: float) -> Stream
                 due(number, one)
                 continue
             harms += world.traces[one.question].right and not right
+            keeper.served(one.grant)
             del running[number]
             if begun < count:
                 begin()

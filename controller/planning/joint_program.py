@@ -9,6 +9,8 @@ D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plan
 
 With an account of risk, which charges r_dk and allows a mean charge of A, and at which a unit kept is worth μ,
 the objective also has − μ·Σ (λ_d/Λ) r_d·x_d, and Σ (λ_d/Λ) r_d·x_d ≤ A is one more constraint. Its price is told.
+Where one corner counts for all classes, the columns are by corner c, too, with r_c the charge of each, and classes
+share corners: Σ_k x_cdk ≤ y_c of every class d, with Σ y_c = 1 (see `columns`).
 
 Mixtures make this a linear program, exact on tables of any shape. The program is compiled once; a solve only changes
 its parameters.
@@ -24,19 +26,17 @@ import numpy as np
 import numpy.typing as npt
 from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't see these two as cp.multiply …
 from cvxpy.atoms.norm1 import norm1  # … and cp.norm1
-from scipy.spatial import ConvexHull
 
 from controller.load import Load
+from controller.planning.columns import SHED, Columns
 from controller.planning.decision import Decision, Prices, Slack, served
 from controller.planning.objective import Objective
 from controller.planning.solving import SOLVERS, optimum
 from controller.risk.account import Allowance
 from models.profile.plant import Lines, Plant
-from models.profile.tables import OperatingTables, prune_hull
+from models.profile.tables import OperatingTables
 
 Array = npt.NDArray[np.float64]
-
-FAR = 10.0  # times the range of what points cost
 
 
 class Optimizer:
@@ -76,23 +76,15 @@ class Optimizer:
 
         # One column for each class and hull point, and before a class's points one for shedding, which has the
         # threshold and budget of the cheapest point: shedding moves the means no further than that point does.
-        columns: list[tuple[int, int]] = []
-        tokens, accuracy, thresholds, budgets = [], [], [], []
-        for d in range(len(tables.classes)):
-            hull = hull_points(tables, d)
-            for k in (-1, *hull):
-                point = hull[0] if k < 0 else k
-                columns.append((d, int(k)))
-                tokens.append(tables.shed_tokens if k < 0 else tables.tokens[d, k])
-                accuracy.append(-objective.shed_penalty if k < 0 else tables.accuracy[d, k])
-                thresholds.append(tables.thresholds[point])
-                budgets.append(tables.budgets[point])
-        self._class, self._point = np.array(columns).T
-        self._tokens, self._accuracy = np.array(tokens), np.array(accuracy)
-        self._thresholds, self._budgets = np.array(thresholds), np.array(budgets)
-        charged = np.zeros((len(tables.classes), len(tables.points))) if tables.charges is None else tables.charges.of
-        self._risks = np.where(self._point < 0, 0.0, charged[self._class, self._point])
+        made = self._columns = Columns.of(tables)
+        self._class, self._point = made.of_class, made.point
+        shed, at = made.point == SHED, (made.of_class, made.stands_for)
+        self._tokens = np.where(shed, tables.shed_tokens, tables.tokens[at])
+        self._accuracy = np.where(shed, -objective.shed_penalty, tables.accuracy[at])
+        self._thresholds, self._budgets = tables.thresholds[made.stands_for], tables.budgets[made.stands_for]
+        self._risks = made.charged(tables)
         self._membership = np.equal.outer(np.arange(len(tables.classes)), self._class).astype(np.float64)
+        self._merged = made.merged() if len(made.corners) else None  # None: no two columns are one point of a class
         self._compile()
 
     @property
@@ -135,8 +127,9 @@ class Optimizer:
         self._line_slope = cp.Parameter(objective.tangents, nonneg=True)  # (w/Λ)·α·D_max
         self._line_intercept = cp.Parameter(objective.tangents, nonpos=True)  # (w/Λ)·β
         self._weight = cp.Parameter(classes, nonneg=True)  # λ_d/Λ
-        self._stick = cp.Parameter(columns, nonneg=True)
-        self._stick_previous = cp.Parameter(columns, nonneg=True)  # stick·x_prev: a product of two parameters is no DPP
+        points = columns if self._merged is None else len(self._merged)
+        self._stick = cp.Parameter(points, nonneg=True)
+        self._stick_previous = cp.Parameter(points, nonneg=True)  # stick·x_prev: a product of two parameters is no DPP
         self._lowest = cp.Parameter(classes)  # thresholds within the rate limit
         self._highest = cp.Parameter(classes)
 
@@ -145,17 +138,18 @@ class Optimizer:
         waiting = cp.Variable()  # (w/Λ)·N
         over = self._over = cp.Variable(nonneg=True)
         fast = self._fast = cp.Variable(classes, nonneg=True)
-        mean_threshold = (shares * self._thresholds) @ x
+        mean_threshold: cp.Expression = cp.Constant(shares * self._thresholds) @ x
 
         self._waits = waiting >= self._line_slope * rho + self._line_intercept
         self._bounded = rho <= objective.max_load + over
         self._falls = mean_threshold + fast >= self._lowest
         self._rises = mean_threshold - fast <= self._highest
         constraints = [shares @ x == 1.0, rho == self._work @ x, self._waits, self._bounded, self._falls, self._rises]
+        mixed = x if self._merged is None else self._merged @ x
         value = (
             self._gain @ x
             - waiting
-            - norm1(multiply(self._stick, x) - self._stick_previous)
+            - norm1(multiply(self._stick, mixed) - self._stick_previous)
             - objective.capacity_penalty * over
             - objective.threshold_penalty * (self._weight @ fast)
         )
@@ -167,10 +161,12 @@ class Optimizer:
             self._affords = self._charge @ x <= self._allowed
             constraints.append(self._affords)
             value -= self._charge_worth @ x
+        if len(self._columns.corners):
+            constraints += self._shared(x)
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
-            self._floors = (shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
+            self._floors = cp.Constant(shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
             constraints.append(self._floors)
             value -= objective.floor_penalty * (self._weight @ below)
         if objective.order_penalty > 0.0 and classes > 1:
@@ -180,6 +176,14 @@ class Optimizer:
             value -= objective.order_penalty * (np.ones(classes - 1) @ disorder)
         self._problem = cp.Problem(cp.Maximize(value), constraints)
         assert self._problem.is_dpp()
+
+    def _shared(self, x: cp.Variable) -> list[cp.Constraint]:
+        """Returns that all classes are in the same corner at any time; whoever is shed is in none."""
+        count = len(self._columns.corners)
+        y = cp.Variable(count, nonneg=True)
+        held = np.equal.outer(np.arange(count), self._columns.corner)  # [corner, column]
+        each = [(held & (self._class == d)).astype(np.float64) @ x <= y for d in range(len(self.tables.classes))]
+        return [np.ones(count) @ y == 1.0, *each]
 
     def _rates(self, load: Load) -> Array:
         """Returns λ_d, at least min_rate: a class without recent arrivals still needs a determined mixture."""
@@ -208,12 +212,15 @@ class Optimizer:
             self._charge_worth.value = worth * self._charge.value
             self._allowed.value = np.array(charge)
         if previous is None:
-            self._stick.value = self._stick_previous.value = np.zeros(len(self._class))
+            self._stick.value = self._stick_previous.value = np.zeros(self._stick.size)
             self._lowest.value = np.full(len(weight), self._thresholds.min())
             self._highest.value = np.full(len(weight), self._thresholds.max())
         else:
             before = np.where(self._point < 0, previous.shed[self._class], previous.mixture[self._class, self._point])
-            self._stick.value = self.objective.stickiness * column_weight
+            sticky = self.objective.stickiness * column_weight
+            if self._merged is not None:
+                before, sticky = (each[self._merged.argmax(axis=1)] for each in (before, sticky))
+            self._stick.value = sticky
             self._stick_previous.value = self._stick.value * before
             reach = self.objective.threshold_rate * elapsed_s
             self._lowest.value = np.maximum(previous.threshold - reach, self._thresholds.min())
@@ -226,7 +233,7 @@ class Optimizer:
         x /= (shares @ x)[self._class]
         serving = self._point >= 0
         mixture = np.zeros((classes, len(self.tables.points)))
-        mixture[self._class[serving], self._point[serving]] = x[serving]
+        np.add.at(mixture, (self._class[serving], self._point[serving]), x[serving])
         share = mixture.sum(axis=1)
         means = served(self.tables, mixture)
         demand = float((load.rates * load.work_ratio)[self._class] * self._tokens @ x)
@@ -263,24 +270,6 @@ class Optimizer:
             solve_s=solve_s,
             charge=float((self._rates(load) / total)[self._class] * self._risks @ x),
         )
-
-
-def hull_points(tables: OperatingTables, d: int) -> npt.NDArray[np.intp]:
-    """Returns a class's points that are worth mixing, by ascending tokens.
-
-    With an account of risk these are the corners of all that mixtures match or beat in tokens, charge and accuracy.
-    """
-    tokens, accuracy = tables.tokens[d], tables.accuracy[d]
-    if tables.charges is None:
-        return prune_hull(tokens, accuracy)
-    costs = np.stack([tokens, tables.charges.of[d], -accuracy], axis=1)
-    costs = costs - costs.min(axis=0)
-    costs /= np.maximum(costs.max(axis=0), 1e-12)
-    # whoever costs as much as a mixture or more is no corner of what the points and all far beyond them span
-    beyond = [costs + FAR * axis for axis in np.eye(3)]
-    corners = ConvexHull(np.concatenate([costs, *beyond])).vertices
-    kept = corners[corners < len(costs)]
-    return np.asarray(kept[np.lexsort((-accuracy[kept], tokens[kept]))], dtype=np.intp)
 
 
 def _value(of: cp.Variable | cp.Parameter) -> Array:

@@ -115,6 +115,8 @@ def certified_at(
     """
     mean = profile.certificate.epsilon if risk is None else risk
     if peak is not None and peak != mean:
+        if risk is not None:
+            within_risk(profile, risk)  # raises where the profile is too small for it
         profile = within_account(profile, mean, peak)
     elif risk is not None:
         profile = within_risk(profile, risk)

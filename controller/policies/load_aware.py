@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from controller.policies.definition import Made, PolicyContext, check_peak, check_risk
-from controller.policies.restricted import budgets_only, thresholds_only
+from controller.policies.restricted import budgets_only, check_price_alone, thresholds_only
 from models.profile.lever import Lever
 from models.profile.profile import Profile
 
-LEVERS = {"give_up": Lever.GIVE_UP, "price_index": Lever.PRICE_INDEX}  # by the name of its setting
+LEVERS = {
+    "give_up": Lever.GIVE_UP, "price_index": Lever.PRICE_INDEX, "no_thought": Lever.NO_THOUGHT, "width": Lever.WIDTH,
+}  # by the name of its setting  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +36,21 @@ class LoadAware:
     # whether thoughts are closed by their index at a price of a token row instead of by thresholds; needs
     # `laser calibrate --price-index`
     price_index: bool = False
+    # whether prompts that need no thought may be answered at once; needs `laser calibrate --no-thought`
+    no_thought: bool = False
+    # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
+    # is served; needs `laser calibrate --width`
+    width: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
         check_peak(self.risk, self.risk_peak)
+        if self.no_thought and self.risk_peak not in (None, self.risk):
+            raise ValueError("no_thought is True, must be False beside risk_peak: no account charges answers at once")
         for name in LEVERS:
             if getattr(self, name) and self.kind != LoadAware.kind:
                 raise ValueError(f"{name} is True, must be False: policy {self.kind} has one lever alone")
-        if self.price_index and self.give_up:
-            raise ValueError("price_index and give_up are both True, must be one of them: a price has no lower curve")
+        check_price_alone(self.levers)
         if self.price_index and self.risk_peak is not None and self.risk_peak != self.risk:
             raise ValueError("price_index is True, must be False beside risk_peak: no account of risk charges prices")
 

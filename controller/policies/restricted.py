@@ -29,13 +29,15 @@ def within_risk(profile: Profile, risk: float) -> Profile:
     The certificate holds only if the risk was chosen before looking at its outcome. Raises ProfileError if the profile
     has too few questions to certify anything at this risk.
     """
-    given, give_up = profile.certificate, profile.give_up
+    given, give_up, no_thought = profile.certificate, profile.give_up, profile.no_thought
     try:
         return replace(
             profile,
             certificate=_again(given, risk),
             give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
             index=None if profile.index is None else profile.index.certified_at(risk, given.delta),
+            no_thought=None if no_thought is None else no_thought.at_risk(risk, given.delta, given.count),
+            width=None if profile.width is None else profile.width.at_risk(risk),
             contest=None,  # held among other points
         )
     except ValueError as error:
@@ -75,13 +77,31 @@ def standing(profile: Profile) -> Profile:
 def with_levers(profile: Profile, levers: Collection[Lever]) -> Profile:
     """Returns the profile with these levers in use beside thresholds and budgets, as far as they are certified.
 
-    Raises ProfileError if it has no points of a lever, if none of them is certified, or if two exclude each other.
+    Where several have tables of their own, these share δ. Raises ProfileError if it has no points of a lever, if none
+    of them is certified, or if two exclude each other.
     """
+    try:
+        check_price_alone(levers)
+    except ValueError as error:
+        raise ProfileError(str(error)) from error
+    if {Lever.GIVE_UP, Lever.NO_THOUGHT} <= set(levers):
+        profile = _sharing(profile, 2)
     for lever in levers:
         _check[lever](profile)
-    if {Lever.GIVE_UP, Lever.PRICE_INDEX} <= set(levers):
-        raise ProfileError("price_index and give_up are both True, must be one of them: a price has no lower curve")
     return replace(profile, levers=frozenset(levers), contest=None) if levers else profile
+
+
+def check_price_alone(levers: Collection[Lever]) -> None:
+    """Raises ValueError if a price index is in use beside a lever that is certified beside thresholds alone."""
+    excluded = {
+        Lever.GIVE_UP: "a price has no lower curve",
+        Lever.NO_THOUGHT: "cut-offs are certified beside thresholds",
+        Lever.WIDTH: "races are weighed beside thresholds",
+    }
+    for lever, reason in excluded.items():
+        if Lever.PRICE_INDEX in levers and lever in levers:
+            name = lever.replace("-", "_")
+            raise ValueError(f"price_index and {name} are both True, must be one of them: {reason}")
 
 
 def _check_giving_up(profile: Profile) -> None:
@@ -106,10 +126,50 @@ def _check_price_index(profile: Profile) -> None:
         raise ProfileError(f"price_index is True, but the profile certifies no price: {profile.index.refused}")
 
 
+def _check_no_thought(profile: Profile) -> None:
+    if profile.no_thought is None:
+        raise ProfileError(
+            "no_thought is True, but the profile has no points that answer at once: "
+            "`laser calibrate --no-thought` tabulates them"
+        )
+    if profile.certificate.mean is not None:
+        raise ProfileError("no_thought is True, must be False beside an account of risk: it charges no answers at once")
+    if profile.no_thought.refused is not None:
+        raise ProfileError(f"no_thought is True, but the profile certifies no cut-off: {profile.no_thought.refused}")
+
+
+def _check_width(profile: Profile) -> None:
+    if profile.width is None:
+        raise ProfileError(
+            "width is True, but the profile has no points at which thoughts race: `laser calibrate --width 5` "
+            "tabulates them"
+        )
+    if profile.width.refused is not None:
+        raise ProfileError(f"width is True, but the profile certifies no race: {profile.width.refused}")
+    account = profile.certificate.mean is not None
+    if not profile.width.usable(free=account):
+        least, most = min(one.bound for one in profile.width.net), 0.0 if account else profile.width.epsilon
+        raise ProfileError(
+            f"width is True, but the profile certifies no race: the least bound of a net loss is {least:.3f}, must be "
+            f"at most {most:g}{', since an account of risk pays for none' if account else ''}"
+        )
+
+
 _check: dict[Lever, Callable[[Profile], None]] = {
     Lever.GIVE_UP: _check_giving_up,
     Lever.PRICE_INDEX: _check_price_index,
+    Lever.NO_THOUGHT: _check_no_thought,
+    Lever.WIDTH: _check_width,
 }
+
+
+def _sharing(profile: Profile, ways: int) -> Profile:
+    """Returns the profile with the tables of levers certified at so many times less δ, which they share."""
+    given, give_up, no_thought = profile.certificate, profile.give_up, profile.no_thought
+    if give_up is None or no_thought is None or given.mean is not None:
+        return profile  # and the check of a lever refuses it
+    at = given.epsilon, given.delta / ways, given.count
+    return replace(profile, give_up=give_up.at_risk(*at), no_thought=no_thought.at_risk(*at))
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

@@ -1,18 +1,22 @@
-"""The account: a bucket that each paying request fills by `risk`, and that is charged for what the request may meet.
+"""The account: a bucket that each served request fills by what it leaves of `risk`, and that dearer ones draw from.
 
-B ← min(B_max, B + risk) − r at each admission; B starts at 0, and r is at most what is there. So the sum charged over
-any n requests in a row is at most risk·n + B_max, and from the start at most risk·n, whatever arrives. B_max is a
-quarter of `risk` for each request of the last `window_s`, and at least `risk`.
+A request is charged r as it begins. Of `risk` it spends its own; what it is charged above, it draws from the savings B,
+which start at 0 and are never below 0; what it is charged below, it saves once it is served, so that nothing is drawn
+that nobody may have earned. A request that leaves before it is served neither pays nor earns: its draw goes back, its
+own share lapses. So the sum charged for served requests is at most risk·n from the start, whatever arrives and whoever
+leaves. What is saved, what open requests will save and what they would give back is at most B_max together, so
+over any time no more is charged than `risk` for each request that begins in it, and B_max. B_max is a quarter of `risk`
+for each request served in the last `window_s`, and at least `risk`.
 
-What a request is charged above `risk` is drawn from the savings. A key draws at most its share: of all that could be
-drawn in the last `share_s` (what was drawn, and what is left), its share of the requests of that time.
+A key draws at most its share: of all that could be drawn in the last `share_s` (what was drawn, and what is left), its
+share of the requests served in that time, the one that asks included.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models.files.checks import not_negative, positive
 
@@ -93,6 +97,32 @@ class RollingSum:
             self._sum = 0.0  # forgets what rounding has left
         return max(0.0, self._sum)
 
+    def take_back(self, then: float, value: float) -> None:
+        """Takes out a value that was added at the time `then`; no more than is counted yet."""
+        part = math.floor(then / self._part_s)
+        for place, (known, before) in enumerate(self._parts):
+            if known == part:
+                self._parts[place] = part, before - value
+                self._sum -= value
+                return
+
+    def over(self, window_s: float) -> RollingSum:
+        """Returns the sum over a window of another length, as far as it is remembered."""
+        found = RollingSum(window_s)
+        for part, value in self._parts:
+            found.add(part * self._part_s, value)
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Stake:
+    """A request that has begun and has not ended: what it is charged, will save and has drawn."""
+
+    key: str
+    charged: float
+    saves: float  # that goes to the savings once it is served
+    drawn: list[tuple[float, float]] = field(default_factory=list)  # s and risk, of each draw
+
 
 class _Holder:
     """What a key has done within the window."""
@@ -103,7 +133,7 @@ class _Holder:
 
 
 class RiskAccount:
-    """The bucket, and the shares of the keys. Pure: the time, in s, comes with each call."""
+    """The bucket, and the shares of the keys. Pure: the time, in s, comes with each call; one that goes back stands."""
 
     def __init__(self, risk: float, settings: RiskSettings) -> None:
         if not 0.0 < risk < 1.0:
@@ -113,66 +143,119 @@ class RiskAccount:
         self._recent = RollingSum(settings.window_s)
         self._all = _Holder(settings.share_s)
         self._keys: dict[str, _Holder] = {}
+        self._time = -math.inf
+        self._swept = -math.inf  # when keys without requests were last dropped
         self.requests = 0
         self.spent = 0.0
         self.left = 0.0  # B
         self.most = risk  # B_max
+        self._open = 0  # requests
+        self._staked = 0.0  # what open requests will save, and would give back
+
+    def settle(self, settings: RiskSettings) -> None:
+        """Applies new settings: windows of another length count what the old ones remember."""
+        if settings.window_s != self._settings.window_s:
+            self._recent = self._recent.over(settings.window_s)
+        if settings.share_s != self._settings.share_s:
+            for holder in (self._all, *self._keys.values()):
+                holder.requests, holder.drawn = (one.over(settings.share_s) for one in (holder.requests, holder.drawn))
+        self._settings = settings
 
     def open_to(self, key: str, now: float) -> float:
-        """Returns the most that the next request of a key may be charged."""
-        room = max(0.0, self._room(key, now, coming=1))
-        return max(0.0, min(self._most(now, 1), self.left + self.risk, self.risk + room))
+        """Returns the most that the next request of a key may be charged; never below `risk`."""
+        return self.risk + max(0.0, min(self.left, self._room(key, self._at(now))))
 
-    def admit(self, charge: float, key: str, now: float) -> None:
-        """Admits a request at this charge. Raises ValueError if that is more than `open_to` returns."""
+    def admit(self, charge: float, key: str, now: float) -> Stake:
+        """Admits a request at this charge, until `serve` or `void`.
+
+        Raises ValueError if the charge is more than `open_to` returns.
+        """
+        now = self._at(now)
         most = self.open_to(key, now)
         if not 0.0 <= charge <= most + EXACT:
             raise ValueError(f"charge is {charge:g}, must be between 0 and {most:g}")
-        self._recent.add(now, 1.0)
-        for holder in (self._all, self._keys.setdefault(key, _Holder(self._settings.share_s))):
-            holder.requests.add(now, 1.0)
-            holder.drawn.add(now, max(0.0, charge - self.risk))
-        self.most = self._most(now, 0)
+        self._sweep(now)
+        self.most = self._most(now)
+        self.left = min(self.left, self.most)
+        room = max(0.0, self.most - self.left - self._staked)
+        stake = Stake(key=key, charged=charge, saves=min(max(0.0, self.risk - charge), room))
         self.requests += 1
         self.spent += charge
-        self.left = _whole(min(self.most, self.left + self.risk) - charge)
-        if len(self._keys) > 2 * PARTS:
-            self._forget(now)
+        self._open += 1
+        self._staked += stake.saves
+        self._draw(stake, charge - self.risk, now)
+        return stake
 
-    def top_up(self, charge: float, key: str, now: float) -> bool:
-        """Charges a running thought for more, from the savings alone; returns False if they do not allow it."""
-        if charge > max(0.0, min(self.left, self._room(key, now, coming=0))):
+    def top_up(self, stake: Stake, more: float, now: float) -> bool:
+        """Charges an open request for more: first what it would save. Returns False if the savings do not allow it."""
+        now, own = self._at(now), min(more, stake.saves)
+        if more - own > max(0.0, min(self.left, self._room(stake.key, now))):
             return False
-        for holder in (self._all, self._keys.setdefault(key, _Holder(self._settings.share_s))):
-            holder.drawn.add(now, charge)
-        self.spent += charge
-        self.left -= charge
+        stake.charged += more
+        stake.saves -= own
+        self.spent += more
+        self._staked -= own
+        self._draw(stake, more - own, now)
         return True
 
-    def void(self, charge: float) -> None:
-        """Undoes the admission of a request that was not served: it neither pays nor earns.
+    def serve(self, stake: Stake, now: float) -> None:
+        """Ends a request that was served, or has met what it was charged for: what it saves may be drawn from now."""
+        now = self._at(now)
+        self._recent.add(now, 1.0)
+        for holder in self._holders(stake.key):
+            holder.requests.add(now, 1.0)
+        self._end(stake)
+        self.most = self._most(now)
+        self.left = min(self.most, self.left + stake.saves)
 
-        If what it had earned is spent already, B falls below 0, and nothing is drawn until it is paid back.
-        """
+    def void(self, stake: Stake, now: float) -> None:
+        """Undoes the admission of a request that was not served: it neither pays nor earns, and its draws go back."""
         self.requests -= 1
-        self.spent -= charge
-        self.left = min(self.most, self.left + charge - self.risk)
+        self.spent -= stake.charged
+        for then, drawn in stake.drawn:
+            for holder in self._holders(stake.key):
+                holder.drawn.take_back(then, drawn)
+            self.left += drawn
+        self._end(stake)
+        self.most = self._most(self._at(now))
+        self.left = min(self.most, self.left)
 
-    def _most(self, now: float, coming: int) -> float:
-        return max(self.risk, SAVED * self.risk * (self._recent.at(now) + coming))
+    def _draw(self, stake: Stake, risk: float, now: float) -> None:
+        if risk <= 0.0:
+            return
+        for holder in self._holders(stake.key):
+            holder.drawn.add(now, risk)
+        self.left = _whole(self.left - risk)
+        self._staked += risk
+        stake.drawn.append((now, risk))
 
-    def _room(self, key: str, now: float, *, coming: int) -> float:
-        """Returns what a key may still draw of the savings, where it has `coming` requests more than are counted."""
+    def _end(self, stake: Stake) -> None:
+        self._open -= 1
+        staked = self._staked - stake.saves - sum(drawn for _, drawn in stake.drawn)
+        self._staked = staked if self._open else 0.0  # forgets what rounding has left
+
+    def _at(self, now: float) -> float:
+        self._time = max(self._time, now)
+        return self._time
+
+    def _holders(self, key: str) -> tuple[_Holder, _Holder]:
+        return self._all, self._keys.setdefault(key, _Holder(self._settings.share_s))
+
+    def _most(self, now: float) -> float:
+        return max(self.risk, SAVED * self.risk * self._recent.at(now))
+
+    def _room(self, key: str, now: float) -> float:
+        """Returns what a key may still draw of the savings, the request that asks counted as served."""
         holder = self._keys.get(key)
         mine, drawn = (holder.requests.at(now), holder.drawn.at(now)) if holder is not None else (0.0, 0.0)
-        everyone = self._all.requests.at(now) + coming
-        share = (mine + coming) / everyone if everyone else 0.0
-        income = self.risk if coming else 0.0
-        return share * (self._all.drawn.at(now) + self.left + income) - drawn
+        share = (mine + 1.0) / (self._all.requests.at(now) + 1.0)
+        return share * (self._all.drawn.at(now) + self.left) - drawn
 
-    def _forget(self, now: float) -> None:
-        """Drops keys without requests in the window."""
-        self._keys = {key: one for key, one in self._keys.items() if one.requests.at(now) or one.drawn.at(now)}
+    def _sweep(self, now: float) -> None:
+        """Drops keys without requests in the window, once in each part of it."""
+        if len(self._keys) > 2 * PARTS and now - self._swept >= self._settings.share_s / PARTS:
+            self._swept = now
+            self._keys = {key: one for key, one in self._keys.items() if one.requests.at(now) or one.drawn.at(now)}
 
 
 def _whole(left: float) -> float:

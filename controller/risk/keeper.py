@@ -6,23 +6,29 @@ cheapest corner within that one that the account affords. Later limits are held 
 only for a top-up: at age a, to r(corner)/S(a) in all, S(a) the least share of thoughts that live so long under what was
 charged for, since whoever still runs is not like all.
 
+What a request saves counts once it is served; who leaves before that, and before any exit, gets the charge back. A
+top-up that was refused is asked for again once there is enough left.
+
 A budget is never lowered below what a running thought has passed: no closings there were recorded.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from controller.policy import Limits
-from controller.risk.account import Allowance, RiskAccount, RiskSettings, RiskStatus
+from controller.risk.account import Allowance, RiskAccount, RiskSettings, RiskStatus, Stake
 from models.profile.give_up import GiveUpCurve, GiveUpLimit
 from models.profile.harm import Corner, Harm
 from models.profile.profile import Profile
 
 FULL: Corner = (0, 0, 0)  # the full thought
+MORE = 1.1  # times what was left, after which what a key's share has refused is asked for again
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,8 +40,10 @@ class Grant:
     corner: Corner
     charged: float
     pays: bool
+    stake: Stake | None = None  # in the account; None: it does not pay, or has ended
     budget: int | None = None  # in force at the last look; None: none was
-    refused: Corner | None = None  # the last corner that it was not topped up to; None: none yet
+    denied: Corner | None = None  # the last corner that it was not topped up to; None: none yet
+    retry: float = math.inf  # what must be left in the account before that corner is asked for again
 
 
 class RiskKeeper:
@@ -59,19 +67,20 @@ class RiskKeeper:
         self._levels = {curve: c for c, curve in enumerate(self._curves)}
         self._medians = () if curves is None else curves.medians
         tables = np.array([profile.tokens, *(() if curves is None else curves.tokens)])
-        tokens = np.average(tables, axis=1, weights=profile.counts)  # [curve, threshold, budget]
-        self._cheapest: list[Corner] = sorted(np.ndindex(tokens.shape), key=lambda corner: float(tokens[corner]))
+        # [curve, class, threshold, budget]; a class's corners by what they take of its own thoughts
+        self._cheapest: list[list[Corner]] = [_by_tokens(tables[:, place]) for place in range(len(self._classes))]
         laxest = len(self._curves) - 1, len(self._rows) - 1, len(self._columns) - 1
         self._free = [self._affordable(place, laxest, mean) for place in range(len(self._classes))]
         self._wanted: dict[str | None, Corner] = {}
         self.account = RiskAccount(mean, settings)
-        self._refusals = self._top_ups = 0
+        self._held_back = self._top_ups = 0
 
     # --- what the controller tells and asks -------------------------------------------------------------------------
 
     def settle(self, settings: RiskSettings) -> None:
-        """Applies new settings; windows keep their old lengths."""
+        """Applies new settings."""
         self._settings = settings
+        self.account.settle(settings)
 
     def expect(self, limits: Mapping[str | None, Limits], target: Mapping[str | None, Limits]) -> None:
         """Takes the limits of each class that are in force, and those that they are on their way to."""
@@ -84,7 +93,7 @@ class RiskKeeper:
     def allowance(self, rate: float) -> Allowance:
         """Returns what a plan may spend for a load of `rate` requests/s."""
         account, soon = self.account, max(1.0, rate * self._settings.horizon_s)
-        return Allowance(charge=account.risk + account.left / soon, worth=self.worth)
+        return Allowance(charge=account.risk + max(0.0, account.left) / soon, worth=self.worth)
 
     @property
     def worth(self) -> float:
@@ -102,7 +111,7 @@ class RiskKeeper:
             spent=account.spent,
             left=account.left,
             most=account.most,
-            refused=self._refusals,
+            refused=self._held_back,
             topped_up=self._top_ups,
             price=price,
         )
@@ -119,25 +128,31 @@ class RiskKeeper:
         most = min(self.account.open_to(key, now), self._peak)
         corner = wanted
         if self._charge(place, corner) > most:
-            self._refusals += 1
+            self._held_back += 1
             corner = self._affordable(place, wanted, most)
         charge = self._charge(place, corner)
-        self.account.admit(charge, key, now)
-        return Grant(key=key, place=place, corner=corner, charged=charge, pays=True)
+        stake = self.account.admit(charge, key, now)
+        return Grant(key=key, place=place, corner=corner, charged=charge, pays=True, stake=stake)
+
+    def served(self, grant: Grant) -> None:
+        """A request was served, or has left behind an exit: what it saves may be spent."""
+        stake, grant.stake = grant.stake, None
+        if stake is not None:
+            self.account.serve(stake, self._now())
 
     def void(self, grant: Grant) -> None:
         """Undoes the charge of a request that was not served."""
-        if grant.pays:
-            self.account.void(grant.charged)
-            grant.pays = False
+        stake, grant.stake = grant.stake, None
+        if stake is not None:
+            self.account.void(stake, self._now())
 
     def within(self, grant: Grant, limits: Limits, age: int) -> Limits:
         """Returns the limits of a thought of `age` tokens: the policy's, as far as its grant or a top-up goes."""
         asked = self._corner(limits)
         if not _inside(asked, grant.corner):
             wanted = self._wanted_by(grant, asked)
-            if wanted != grant.refused and not self._topped_up(grant, wanted, age):
-                grant.refused = wanted
+            if (wanted != grant.denied or self.account.left >= grant.retry) and not self._topped_up(grant, wanted, age):
+                grant.denied = wanted
         curve, row, column = map(min, asked, grant.corner)
         while column and self._passed(self._budgets[column], grant.budget, age):
             column -= 1
@@ -154,14 +169,16 @@ class RiskKeeper:
 
     def _topped_up(self, grant: Grant, corner: Corner, age: int) -> bool:
         """Charges a running thought for a laxer corner, if it pays, its age is known and the account affords it."""
-        if not grant.pays:
+        grant.retry = math.inf  # who is older is dearer: what the peak refuses stays refused
+        if grant.stake is None:
             return False
         alive = 1.0 if age == 0 else self._harm.share_alive(grant.place, grant.corner, age)
         charge = self._charge(grant.place, corner)
         if not alive or charge > self._peak * alive:
             return False
         more = max(0.0, charge / alive - grant.charged)
-        if not self.account.top_up(more, grant.key, self._now()):
+        if not self.account.top_up(grant.stake, more, self._now()):
+            grant.retry = max(more, MORE * self.account.left)
             return False
         grant.corner, grant.charged = corner, grant.charged + more
         self._top_ups += age > 0
@@ -173,7 +190,7 @@ class RiskKeeper:
     def _affordable(self, place: int, within: Corner, most: float) -> Corner:
         """Returns the corner within another one that has the fewest tokens of those charged at most `most`."""
         bounds = self._harm.bounds[place]
-        open_to = (corner for corner in self._cheapest if _inside(corner, within) and bounds[corner] <= most)
+        open_to = (corner for corner in self._cheapest[place] if _inside(corner, within) and bounds[corner] <= most)
         return next(open_to, FULL)
 
     def _corner(self, limits: Limits) -> Corner:
@@ -192,6 +209,11 @@ class RiskKeeper:
     def _passed(budget: int | None, before: int | None, age: int) -> bool:
         """Whether a thought of `age` tokens is beyond a budget that was not in force when it came there."""
         return budget is not None and budget <= age and (before is None or budget < before)
+
+
+def _by_tokens(tokens: npt.NDArray[np.float64]) -> list[Corner]:
+    """Returns all corners [curve, threshold, budget], those of the fewest tokens first."""
+    return sorted(np.ndindex(tokens.shape), key=lambda corner: float(tokens[corner]))
 
 
 def _join(corners: Iterable[Corner]) -> Corner:

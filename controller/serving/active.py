@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from controller.policy import Limits
 from controller.serving.answers.held import HeldAnswer
 from controller.serving.choices.scores import ReplyScores, TokenScore
 from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
+from controller.serving.ordering.phases import RequestPhases
 from controller.serving.reply import Reply
 from controller.serving.request import (
+    UNLIMITED_ENDS,
     ExitReason,
     ProbeObserver,
     ReasoningRequest,
@@ -22,12 +25,15 @@ from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.signals.give_up import StandingTrial, better
 from controller.serving.status import ProgressWatch, RequestProgress, Stage
-from engine.base import FinishReason, Probed, ProbeId, SequenceId, TokenLogProbs
+from engine.base import FinishReason, Probed, ProbeId, TokenLogProbs
 from models.formats.ending import EndFinder, Ending
+
+if TYPE_CHECKING:
+    from controller.serving.choices.race import Race
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ActiveRequest:
+class ActiveRequest(RequestPhases):
     """A request between submission and outcome. Others read its state and change it by its methods alone.
 
     Thought tokens are released to the reply once no probe can withdraw them any more. Times are on the loop's clock.
@@ -50,15 +56,11 @@ class ActiveRequest:
     claim: Claim  # for the fair queue, with the tokens charged in advance, those of all choices
     together: Together  # the replies to one request that have not ended
     choice: int = 0  # the place of its reply among those
+    race: Race | None = None  # the race that its thought is in; None: its reply is served whatever others do
     held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
-    sequence: SequenceId | None = None  # None: the engine does not have the request
     begun: bool = False  # the request has left the queue for the engine
-    begun_step: int = 0  # the loop's step count when it was handed over, then when it started
-    started_s: float | None = None  # when its prefill began; None: not yet
-    first_token_s: float | None = None  # None: no token yet
-    paused: bool = False  # the engine keeps its memory and decodes others
     thinking: bool = field(init=False)  # the next token belongs to the thought
     ending: bool = False  # the thought is to be closed as soon as possible
     exit_reason: str | None = None  # why the thought is over or being closed; None: it goes on
@@ -91,7 +93,7 @@ class ActiveRequest:
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
     last_probe_at: int = 0  # thought tokens before the place of the last probe
     asked_below: float = 0.0  # the confidence below which the last probe may end early
-    confidence: float | None = None  # of the last trial answer; None: none yet
+    confidence: float | None = None  # of the trial answer that was adopted, else of the last one; None: none yet
     best: StandingTrial | None = None  # trial answer so far; None: none was whole
     tried_at: int | None = None  # the thought's length at the trial whose answer was adopted; None: none was
     probes: int = 0
@@ -114,6 +116,11 @@ class ActiveRequest:
         if self.started_s is None:
             return Stage.WAITING
         return Stage.THINKING if self.thinking else Stage.ANSWERING
+
+    @property
+    def owner(self) -> ActiveRequest:
+        """What its client asked for: the first thought of its race, or itself."""
+        return self if self.race is None else self.race.lead
 
     @property
     def deadline_s(self) -> float | None:
@@ -143,17 +150,10 @@ class ActiveRequest:
         if self.on_begin is not None:
             self.on_begin()
 
-    def enter(self, sequence: SequenceId) -> None:
-        """The engine has the request, as `sequence`."""
-        self.sequence = sequence
-
-    def start(self, now: float, step: int) -> None:
-        """Its prefill has begun, in the loop's step `step`."""
-        self.started_s, self.begun_step = now, step
-
-    def speak(self, now: float) -> None:
-        """The first token of the reply has come."""
-        self.first_token_s = now
+    def join(self, race: Race, hear: Sink) -> None:
+        """Its thought is in a race, which hears what it says, in its client's place."""
+        self.race, self.sink = race, hear
+        self.reply.turn_to(hear)
 
     def end_thought(self) -> bool:
         """Has the thought closed as soon as possible; returns False if it is not running."""
@@ -177,6 +177,12 @@ class ActiveRequest:
             self.rule, self.in_force = made, replace(wanted, budget=budget)
             self._policy = policy
         return self.in_force
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether the policy has the prompt answered without thought, and the request leaves that to it."""
+        request = self.request
+        return request.left_to_policy and request.calls is None and self.in_force.skips(request.ease)
 
     def _may_be_probed(self, rule: ExitRule) -> bool:
         """Whether the rule's probes are wanted: trial answers, only where one can stand for the reply."""
@@ -202,6 +208,11 @@ class ActiveRequest:
         self.reply.push(*self.landing[: marker.start])
         self._turn_to_answer(marker if self.held is None else replace(marker, tail=""))
         self.reply.recite(*self.landing[marker.end :])
+
+    @property
+    def exited(self) -> bool:
+        """Whether a limit has closed the thought, so that the reply has met what it was charged for."""
+        return self.exit_reason is not None and self.exit_reason not in UNLIMITED_ENDS
 
     @property
     def undecided(self) -> bool:
@@ -296,15 +307,17 @@ class ActiveRequest:
         return len(self.thought) - self.fork_at
 
     def adopt(
-        self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int, tried_at: int | None = None
-    ) -> None:
+        self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int, tried_at: int | None = None,
+        confidence: float | None = None,
+    ) -> None:  # fmt: skip
         """The probe that has just ended closes the thought: what was decoded beside it is withdrawn.
 
         `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker; `put_in` of the
         tokens that come now are the server's, and the first `again` are of the thought. `tried_at`: the thought's
-        length at the trial whose answer the reply gets; None: it gets none's.
+        length at the trial whose answer the reply gets, `confidence`: that trial's; None: it gets none's.
         """
         self.exit_reason, self.tried_at = reason, tried_at
+        self.confidence = self.confidence if confidence is None else confidence
         self.put_in, self.again = put_in, again
         self.withdrawn += self.beyond
         self.tokens -= self.beyond

@@ -80,7 +80,8 @@ class Admission(Generic[T]):
     """The queue before the engine, and its limits.
 
     In the methods `ages` are the ages of the requests that run in the engine, in steps. `held_up` are requests that
-    were handed to the engine and wait for its memory; they come before all requests in this queue.
+    were handed to the engine and wait for its memory; they come before all requests in this queue. `paused` are the
+    claims of those that gave their slot away; they go on before the waiting requests of their tenant, as most do.
     """
 
     def __init__(self, limits: AdmissionLimits, pace: Pace) -> None:
@@ -98,6 +99,7 @@ class Admission(Generic[T]):
         ages: Sequence[int],
         *,
         held_up: int = 0,
+        paused: Sequence[Claim] = (),
         fits: bool = True,
         patience_s: float | None = None,
     ) -> tuple[T, Overloaded] | None:
@@ -113,7 +115,7 @@ class Admission(Generic[T]):
         if not is_full and limits.max_wait_s is None and patience_s is None:
             return None
         wait = self._wait(ages)
-        wait_s = wait(held_up + self._queue.ahead(claim) + 1)
+        wait_s = wait(held_up + _before(claim, paused) + self._queue.ahead(claim) + 1)
         full = f"{waiting} requests wait already, may be at most {limits.max_waiting}"
         last = self._queue.giving_way(claim) if is_full else None
         if is_full and last is None:
@@ -125,7 +127,8 @@ class Admission(Generic[T]):
             raise self._refusal(f"{about}, the request allows {patience_s:g} s", wait_s)
         if last is None:
             return None
-        place = next(place for place, item in enumerate(self._queue.order(), start=1) if item is last)
+        line = enumerate(self._queue.line(), start=1)
+        place = next(place + _before(its, paused) for place, (item, its) in line if item is last)
         whose = "a more urgent one" if self._queue.tenant(last) == claim.tenant else "another key's"
         self._queue.remove(lambda item: item is last)
         why = f"{full}, and this one gives way to {whose}"
@@ -145,6 +148,18 @@ class Admission(Generic[T]):
             return None
         return self._queue.pop()
 
+    def defer(self, claim: Claim, left: float) -> None:
+        """Takes back the charge for the `left` tokens of a request that pauses."""
+        self._queue.defer(claim, left)
+
+    def go_on(self, claim: Claim, left: float) -> None:
+        """Charges for the `left` tokens of a paused request that goes on."""
+        self._queue.go_on(claim, left)
+
+    def start(self, claim: Claim) -> float:
+        """Returns the virtual time at which the tenant's next request starts: the smallest is served first."""
+        return self._queue.start(claim)
+
     def settle(self, claim: Claim, cost: float) -> None:
         """Corrects the charge for a request from `next` that has ended and has cost `cost` tokens."""
         self._queue.settle(claim, cost)
@@ -153,18 +168,25 @@ class Admission(Generic[T]):
         """Takes out and returns all `unwanted` requests."""
         return self._queue.remove(unwanted)
 
-    def state(self, ages: Sequence[int], name: Callable[[T], str], held_up: Sequence[T] = ()) -> QueueState:
+    def state(
+        self,
+        ages: Sequence[int],
+        name: Callable[[T], str],
+        held_up: Sequence[T] = (),
+        paused: Sequence[Claim] = (),
+    ) -> QueueState:
         """Returns the queue's status now; `name` gives a request's name."""
         first_s, each_s = self._pace.room_s(ages)
         wait = self._wait(ages)
+        line = [*((item, 0) for item in held_up), *((one, _before(claim, paused)) for one, claim in self._queue.line())]
         turns = tuple(
-            (name(item), Turn(position=place, eta_s=wait(place)))
-            for place, item in enumerate([*held_up, *self._queue.order()], start=1)
+            (name(item), Turn(position=place, eta_s=wait(place + before)))
+            for place, (item, before) in enumerate(line, start=1)
         )
         return QueueState(
             running=len(ages),
             turns=turns,
-            drain_s=turns[-1][1].eta_s if turns else 0.0,
+            drain_s=max((turn.eta_s for _, turn in turns), default=0.0),
             first_s=first_s,
             each_s=each_s,
             turned_away=self.turned_away,
@@ -174,6 +196,10 @@ class Admission(Generic[T]):
         """Whether the engine may run one more request beside `running` ones."""
         return self._limits.slots is None or running < self._limits.slots
 
+    def free(self, running: int) -> int:
+        """Returns the places beside `running` requests; 0 if nobody has said how many there are."""
+        return 0 if self._limits.slots is None else max(0, self._limits.slots - running)
+
     def _wait(self, ages: Sequence[int]) -> Callable[[int], float]:
         """Returns a function from a position in the queue to the expected time until that request begins, s."""
         first_s, each_s = self._pace.room_s(ages)
@@ -182,3 +208,8 @@ class Admission(Generic[T]):
     def _refusal(self, why: str, wait_s: float) -> Overloaded:
         self.turned_away += 1
         return Overloaded(f"the server is busy: {why}", retry_after_s=max(RETRY_S, wait_s))
+
+
+def _before(claim: Claim, paused: Sequence[Claim]) -> int:
+    """Returns how many paused requests of a claim's tenant, none of them less urgent, are likely to go on before it."""
+    return sum(one.tenant == claim.tenant and one.priority <= claim.priority for one in paused)

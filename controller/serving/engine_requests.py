@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.serving.active import ActiveRequest
+from controller.serving.fair_queue import Claim
 from engine.base import Engine, SequenceId
 
 
@@ -36,22 +37,34 @@ class EngineRequests:
             self._by_sequence.pop(active.sequence, None)
             self._engine.cancel(active.sequence)
 
-    @property
-    def can_pause(self) -> bool:
-        """Whether the engine can pause a sequence."""
-        return self._engine.capabilities.pausing
+    def need_pauses(self) -> None:
+        """Raises UnsupportedError if the engine cannot pause a sequence."""
+        self._engine.capabilities.need("pausing", "pauses is true, but thoughts cannot pause")
 
-    def pause(self, active: ActiveRequest) -> None:
-        """Has a request's sequence keep its memory and get no more tokens, so that another takes its place."""
+    @property
+    def can_sample(self) -> bool:
+        """Whether the engine can sample a sequence at a temperature."""
+        return self._engine.capabilities.sampling
+
+    def pause(self, active: ActiveRequest, step: int, left: float) -> None:
+        """Has a request's sequence keep its memory and get no more tokens, so that another takes its place.
+
+        `step`: the loop's; `left`: the tokens that it still needs, about.
+        """
         assert active.sequence is not None
         self._engine.pause(active.sequence)
-        active.paused = True
+        active.pause(step, left)
 
-    def resume(self, active: ActiveRequest) -> None:
+    def resume(self, active: ActiveRequest, step: int) -> None:
         """Has a paused request's sequence go on."""
         assert active.sequence is not None
         self._engine.resume(active.sequence)
-        active.paused = False
+        active.resume(step)
+
+    @property
+    def paused(self) -> list[Claim]:
+        """The claims of the paused requests."""
+        return [active.claim for active in self if active.paused]
 
     def has_room(self, cells: int) -> bool:
         """Whether the engine has memory for a request of `cells` cells beside all that it holds and is to start."""

@@ -5,6 +5,9 @@ the virtual time at which the tenant's last request ends and v the present virtu
 becomes S, and F becomes S + cost/weight. So over any busy period tenants get tokens in proportion to their weights,
 however long their queues are, and none is starved. A request's true cost is known when it has ended: F is corrected
 then. Priorities order only a tenant's own requests, so no tenant gains on others by declaring all requests urgent.
+
+An item that was taken out may be deferred: its tenant is not charged for what is left of it until it goes on, and then
+is again, at a turn of its own. So a tenant that has its items wait for one another gains nothing on others either.
 """
 
 from __future__ import annotations
@@ -98,6 +101,20 @@ class FairQueue(Generic[T]):
         self._clean()
         return place.item
 
+    def defer(self, claim: Claim, left: float) -> None:
+        """Refunds the tenant `left`, the cost of what is left of an item that was taken out and does not go on yet."""
+        self._tenants[claim.tenant].ends -= left / claim.weight
+
+    def go_on(self, claim: Claim, left: float) -> None:
+        """Charges the tenant `left`, the cost of what is left of a deferred item, whose turn has come again."""
+        tenant = self._tenants[claim.tenant]
+        self._virtual = max(self._virtual, tenant.ends)
+        tenant.ends = self._virtual + left / claim.weight
+
+    def start(self, claim: Claim) -> float:
+        """Returns the virtual time at which the tenant's next item starts: S of its first waiting or deferred one."""
+        return self._tenants.get(claim.tenant, _Tenant[T]()).starts(self._virtual)
+
     def settle(self, claim: Claim, cost: float) -> None:
         """Charges or refunds the tenant the difference between `cost`, an ended item's true cost, and its claim's."""
         tenant = self._tenants[claim.tenant]
@@ -115,8 +132,12 @@ class FairQueue(Generic[T]):
 
     def order(self) -> list[T]:
         """Returns all items in the order in which `pop` would take them out if no other item came."""
+        return [item for item, _ in self.line()]
+
+    def line(self) -> list[tuple[T, Claim]]:
+        """Returns the items as `order` does, and the claim of each."""
         lines = (self._line(tenant) for tenant in self._tenants.values())
-        return [place.item for _, _, place in heapq.merge(*lines, key=lambda line: line[:2])]
+        return [(place.item, place.claim) for _, _, place in heapq.merge(*lines, key=lambda line: line[:2])]
 
     def ahead(self, claim: Claim) -> int:
         """Returns the number of items that `pop` would take out before a new one, if no other item came."""

@@ -8,15 +8,15 @@ thought that has reached its budget.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from itertools import count
 
 from controller.policy import LoadObserver, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, AdmissionLimits, QueueState
 from controller.serving.choices.accounts import left, outcome
+from controller.serving.choices.race import Racing, with_ended
 from controller.serving.choices.together import Together
 from controller.serving.deadlines import Deadlines
 from controller.serving.engine_requests import EngineRequests
@@ -26,20 +26,10 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
-from controller.serving.status import EndedRequest, LoopStatus, ProgressObserver, RunningRequest
+from controller.serving.status import LoopStatus, LoopTally, ProgressObserver
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
-from engine.base import (
-    Engine,
-    EngineLoad,
-    Event,
-    Finished,
-    FinishReason,
-    Probed,
-    SequenceId,
-    Started,
-    Tokens,
-)
+from engine.base import Engine, EngineLoad, Event, Finished, FinishReason, Probed, SequenceId, Started, Tokens
 from models.grammar.compiling import Grammars
 from models.kinds.kind import AnswerKind
 from models.score import Score
@@ -47,8 +37,6 @@ from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
 
 log = logging.getLogger(__name__)
-
-ENDED = 256  # recently ended requests that the status keeps
 
 
 class ServingLoop:
@@ -87,13 +75,18 @@ class ServingLoop:
             constant=observer is None,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
-        self._turns = ServingTurns(order, policy=policy, admission=self._admission, in_engine=self._in_engine)
+        self._turns = ServingTurns(
+            order, foreseen=self._thoughts.foreseen, admission=self._admission, in_engine=self._in_engine
+        )
+        self._racing = Racing(
+            policy=policy, certified=certified, opening=self._thoughts.opening, admission=self._admission,
+            in_engine=self._in_engine, ids=self._ids, drop=partial(self._drop, served=True), tell=self._tell,
+        )  # fmt: skip
         self._display = QueueDisplay(engine, self._admission)
         self._deadlines = Deadlines()
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began; None: the engine has been idle since
-        self._arrived = self._finished = 0
-        self._ended: deque[EndedRequest] = deque(maxlen=ENDED)
+        self._tally = LoopTally()
         self._observer = observer
         self._report = None if observer is None else StepReport(observer)
 
@@ -129,17 +122,7 @@ class ServingLoop:
 
     def status(self) -> LoopStatus:
         """Returns the requests that wait, run or have ended recently, and the load."""
-        now, load, queue = self._clock(), self._engine.load(), self.queue
-        return LoopStatus(
-            at_s=now,
-            load=replace(load, waiting=len(self._requests) - load.running),
-            drain_s=queue.drain_s,
-            turned_away=queue.turned_away,
-            arrived=self._arrived,
-            finished=self._finished,
-            running=tuple(RunningRequest.of(active, now) for active in self._requests.values()),
-            ended=tuple(self._ended),
-        )
+        return self._tally.status(self._clock(), self._engine.load(), self.queue, list(self._requests.values()))
 
     def submit(
         self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None,
@@ -158,10 +141,11 @@ class ServingLoop:
         if self._observer is not None:
             for _ in range(request.choices):
                 self._observer.arrived(request.difficulty)  # a request that is turned away is load too
-        self._arrived += 1
+        self._tally.arrived += 1
         now = self._clock()
         claim = self._turns.claim(request, self._pace.rows, now)
         self._admit(now)  # the last step may have made room
+        self._racing.make_room(request.choices * cells)
         self._make_way(claim, request.choices * cells, request.ttft_s)
         together = opening.replies(
             request, sink, self._ids, landing=landing, cells=cells, claim=claim, now=now, observe=observe,
@@ -179,7 +163,7 @@ class ServingLoop:
         """Counts a request that was turned away before it was read: it is load too."""
         if self._observer is not None:
             self._observer.arrived(None)
-        self._arrived += 1
+        self._tally.arrived += 1
         self._admission.turned_away += 1
         self._display.changed()
 
@@ -191,7 +175,7 @@ class ServingLoop:
         gone = list(self._together.get(request, ()))
         for active in gone:
             self._drop(active, served=False)
-        return [left(active, self._clock()) for active in gone]
+        return [left(active, self._clock()) for active in with_ended(gone)]
 
     def end_thought(self, request: RequestId) -> bool:
         """Has a request's thoughts closed as soon as possible; returns False if it has no running thought."""
@@ -211,11 +195,12 @@ class ServingLoop:
         """Runs one engine step and makes the decisions that follow. A failure in one request ends only that request."""
         now = self._clock()
         if self._report is not None:
-            self._report.begin(now, len(self._requests))
+            self._report.begin(now, len(self._requests) - len(self._racing))
         if self._ticked_s is not None:
             self._pace.stepped(now - self._ticked_s)
         self._ticked_s = now
         self._expire(now)
+        self._racing.follow()
         self._admit(now)
         events = self._engine.step()
         self._steps += 1
@@ -231,12 +216,12 @@ class ServingLoop:
                 self._after_step(sequence, now)
             except Exception as error:
                 self._broken(sequence, error)
-        self._display.update(now, lambda: self._in_engine.ages(self._steps))
+        self._display.update(now, self._in_engine, self._steps)
 
     def idle(self) -> None:
         """Tells the observer that time has passed while nothing ran."""
         if self._observer is not None:
-            self._observer.tick(self._clock(), len(self._requests))
+            self._observer.tick(self._clock(), len(self._requests) - len(self._racing))
 
     # --- admission --------------------------------------------------------------------------------------------------
 
@@ -245,7 +230,9 @@ class ServingLoop:
         ages, held_up = self._in_engine.ages(self._steps)
         self._display.changed()
         fits = self._in_engine.fits(cells)
-        way = self._admission.check(claim, ages, held_up=len(held_up), fits=fits, patience_s=patience_s)
+        way = self._admission.check(
+            claim, ages, held_up=len(held_up), paused=self._in_engine.paused, fits=fits, patience_s=patience_s
+        )
         if way is not None:
             lead, refusal = way
             for active in lead.together:
@@ -257,9 +244,10 @@ class ServingLoop:
         The replies to one request enter together, so that their prompt is prefilled once; what the engine has no room
         for yet waits there, before all that waits here.
         """
-        while (lead := self._turns.next()) is not None:
+        while (lead := self._racing.next(self._turns, self._steps)) is not None:
             self._display.changed()
-            for active in lead.together:
+            for active in self._racing.begin(lead):
+                self._requests[active.id] = active
                 active.begin(self._steps)
             for active in lead.together:
                 try:
@@ -298,12 +286,13 @@ class ServingLoop:
         """Removes a request from the queue or the engine."""
         self._thoughts.left(active, served=served)
         del self._requests[active.id]
+        self._racing.left(active)
         self._display.changed()
         cost = active.together.leave(active)
         if cost is not None:  # the last of its request
             self._together.pop(active.together.id, None)
             if active.begun:
-                self._admission.settle(active.claim, cost)
+                self._admission.settle(active.claim, cost + active.deferred)  # what was not charged yet comes back
             else:
                 self._admission.remove(lambda other: other.together is active.together)
         self._in_engine.cancel(active)
@@ -385,16 +374,25 @@ class ServingLoop:
         if error is None:
             active.reply.finish()
         self._drop(active, served=error is None)
+        if not self._racing.ended(active, reason, failed=error is not None):
+            self._tell(active, reason, error, expired, retry_after_s)
+
+    def _tell(
+        self, active: ActiveRequest, reason: FinishReason, error: str | None = None, expired: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """Tells the outcome of a request that has left, and what it has cost."""
         now = self._clock()
         if error is None:
             steps = self._steps - active.begun_step
             self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
-        if self._observer is not None and active.request.left_to_policy and error is None:
-            self._observer.finished(active.request.difficulty, active.rows)
         made = outcome(
             active, reason, now, error=error, expired=expired, retry_after_s=retry_after_s,
             reproducible=self._thoughts.reproduces(active),
         )  # fmt: skip
-        self._finished += not made.going_on
-        self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, made))
+        if active.race is not None:
+            made = active.race.tell(active, made, now)
+        if self._observer is not None and active.owner.request.left_to_policy and error is None:
+            self._observer.finished(active.request.difficulty, active.rows)
+        self._tally.end(active.owner, now, made)
         active.sink(made)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, QueueState
+from controller.serving.engine_requests import EngineRequests
 from engine.base import Engine, EngineLoad
 
 SHOW_S = 0.1  # between two updates while the queue changes
@@ -39,14 +39,14 @@ class QueueDisplay:
         """Has the next call of `update` look sooner: a request has come, begun, or gone."""
         self._changed = True
 
-    def update(self, now: float, in_engine: Callable[[], tuple[list[int], list[ActiveRequest]]]) -> None:
-        """Updates both if it is time. `in_engine` returns the running requests' ages in steps and the held-up ones."""
+    def update(self, now: float, in_engine: EngineRequests, steps: int) -> None:
+        """Updates both if it is time. `steps`: those that the engine has made."""
         age_s = now - self._updated_s
         moved = self._changed and (age_s >= SHOW_S or not len(self._admission))
         if moved or age_s >= REFRESH_S:
             self._updated_s, self._changed = now, False
-            ages, held_up = in_engine()
-            self._queue = self._admission.state(ages, lambda active: active.request.name, held_up)
+            ages, held_up = in_engine.ages(steps)
+            self._queue = self._admission.state(ages, lambda active: active.request.name, held_up, in_engine.paused)
             self._load = self._engine.load()
 
     def clear(self) -> None:

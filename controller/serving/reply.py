@@ -71,6 +71,10 @@ class Reply:
         self._unshown = unshown
         self._filter = self._make_filter()
 
+    def turn_to(self, emit: Callable[[Delta], None]) -> None:
+        """Has what is said from now on go to `emit`."""
+        self._emit = emit
+
     @property
     def stopped(self) -> bool:
         """Whether a stop string has ended the answer."""

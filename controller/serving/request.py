@@ -28,14 +28,17 @@ class ExitReason(StrEnum):
     MARGIN = "margin"  # the closing marker was nearly the likeliest token
     HOPELESS = "hopeless"  # a probe's confidence lay below the lower curve: the best trial so far is the answer
     PRICE = "price"  # by its index, more thought was expected to win less than its token rows cost under the load
+    SKIPPED = "skipped"  # the prompt's score told that no thought is needed: it was answered at once
     BUDGET = "budget"  # the thought's token budget was spent
     LOOP = "loop"  # the thought repeated itself
     DEADLINE = "deadline"  # the time left until the request's deadline was needed for the answer
     REQUESTED = "requested"  # a call to `end_thought` asked for the answer now
 
 
-CUTS = frozenset({ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED})
+CUTS = frozenset({ExitReason.SKIPPED, ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED})
 """The stop rules' reasons: the loop cut the thought with the landing, and no probe was asked."""
+UNLIMITED_ENDS = CUTS - {ExitReason.SKIPPED, ExitReason.BUDGET} | {ExitReason.NATURAL}
+"""Reasons of thoughts that no limit of the policy has ended."""
 
 
 class Close(StrEnum):
@@ -64,6 +67,7 @@ class ReasoningRequest:
     max_budget: int | None = None  # upper bound of the budget, the client's or the policy's; None: no bound
     early_exit: bool = True  # False: the client wants its thought unprobed
     difficulty: str | None = None  # difficulty class; None: unknown
+    ease: float | None = None  # chance that no thought is needed, told from the prompt; None: unknown
     landing: tuple[int, ...] | None = None  # tokens that close the thought if it is cut; None: the thinking format's
     deadline_s: float | None = None  # since submission; the thought is cut in time for the answer; None: no deadline
     ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any
@@ -188,6 +192,8 @@ class Outcome:
     stopped_by: str | None = None  # the stop string that ended the answer; None: none did
     calls: tuple[ToolCall, ...] = ()  # in the answer; who serves tools reads them from its text
     prompt_scores: tuple[TokenScore, ...] = ()  # of the prompt's tokens but the first, where they are asked for
+    width: int = 1  # thoughts of the prompt that raced
+    raced_rows: int = 0  # token rows of those that lost
 
     @property
     def close(self) -> Close:
@@ -212,8 +218,8 @@ class Outcome:
 
     @property
     def rows(self) -> int:
-        """Token rows decoded for the reply: its tokens, the withdrawn ones, and those of probes."""
-        return self.completion_tokens + self.thought.withdrawn_tokens + self.thought.probe_rows
+        """Token rows decoded for the reply: its tokens, the withdrawn ones, those of probes, those of lost thoughts."""
+        return self.completion_tokens + self.thought.withdrawn_tokens + self.thought.probe_rows + self.raced_rows
 
 
 Sink: TypeAlias = Callable[[Delta | Outcome], None]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,7 +15,9 @@ from models.profile.difficulty import ClassName
 
 if TYPE_CHECKING:
     from controller.serving.active import ActiveRequest
+    from controller.serving.admission import QueueState
 
+ENDED = 256  # recently ended requests that the status keeps
 TELL_S = 1.0  # between two reports of a request's progress in one stage
 
 
@@ -52,6 +55,32 @@ class RequestProgress:
 ProgressObserver: TypeAlias = Callable[[RequestProgress], None]
 ReplyItem: TypeAlias = Delta | Checkpoint | RequestProgress | Outcome
 """What comes of a request: pieces of text, trial answers, how far it is, and the end of each reply."""
+
+
+class LoopTally:
+    """How many requests have come to a loop and ended, and which ended last."""
+
+    def __init__(self) -> None:
+        self.arrived = self.finished = 0
+        self._ended: deque[EndedRequest] = deque(maxlen=ENDED)
+
+    def end(self, active: ActiveRequest, now: float, made: Outcome) -> None:
+        """A request has ended, or one of the replies to it."""
+        self.finished += not made.going_on
+        self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, made))
+
+    def status(self, now: float, load: EngineLoad, queue: QueueState, requests: Sequence[ActiveRequest]) -> LoopStatus:
+        """Returns the loop's state; `requests`: those that wait or run."""
+        return LoopStatus(
+            at_s=now,
+            load=replace(load, waiting=len(requests) - load.running),
+            drain_s=queue.drain_s,
+            turned_away=queue.turned_away,
+            arrived=self.arrived,
+            finished=self.finished,
+            running=tuple(RunningRequest.of(active, now) for active in requests),
+            ended=tuple(self._ended),
+        )
 
 
 class ProgressWatch:

@@ -10,13 +10,14 @@ from controller.policy import UNLIMITED, Limits, Policy, keeper_of
 from controller.serving.active import ActiveRequest
 from controller.serving.answers.held import AnswerGrammars
 from controller.serving.choices.opening import Opening
+from controller.serving.ordering.foresight import limits_of
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
-from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
+from controller.serving.request import ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.signals.give_up import StandingTrial, give_up_below, hopeless
-from controller.serving.trials import AnswerTrial, Trials
+from controller.serving.trials import AnswerTrial, Trials, checkpoint
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
 from models.grammar.compiling import Grammars
@@ -89,6 +90,10 @@ class ThoughtControl:
             served = self._keeper.within(active.grant, served, len(active.thought))
         return active.obey(served, self._rule)
 
+    def foreseen(self, request: ReasoningRequest) -> Limits:
+        """Returns the limits that a request would have that came now, as far as they tell how long it takes."""
+        return limits_of(request, self._policy.limits(request.difficulty) if self._certifies(request) else UNLIMITED)
+
     def begin(self, active: ActiveRequest) -> None:
         """Applies the limits to a thought that begins, within what the policy's keeper grants it, if there is one."""
         request = active.request
@@ -97,9 +102,9 @@ class ThoughtControl:
         self.apply_limits(active)
 
     def left(self, active: ActiveRequest, *, served: bool) -> None:
-        """A request has left; tells the keeper if it was not served."""
-        if not served and self._keeper is not None and active.grant is not None:
-            self._keeper.void(active.grant)
+        """A request has left; tells the keeper whether it has met what it was charged for."""
+        if self._keeper is not None and active.grant is not None:
+            (self._keeper.served if served or active.exited else self._keeper.void)(active.grant)
 
     def _certifies(self, request: ReasoningRequest) -> bool:
         """Whether the policy's limits hold for the kind of answer that a request wants."""
@@ -263,7 +268,7 @@ class ThoughtControl:
         tried, trial = active.asked is Asks.TRIAL_ANSWER, self._trial(active)
         probes = active.note_probe(trial.read(event) if tried else event)
         if tried and active.observe is not None:
-            active.observe(self._checkpoint(active, event))
+            active.observe(checkpoint(active, event, self._tokenizer))
         self.apply_limits(active)
         stands = StandingTrial(event, active.fork_at)
         why = active.rule.at(active.fork_at).verdict(active.asked, probes)
@@ -289,29 +294,16 @@ class ThoughtControl:
                 answered, at = self._answered(stands.probed), stands.at
                 if stands.probed.probe != event.probe:  # its path is gone: its answer is forced behind this suffix
                     then, keep = stands.path[: keep - put_in], put_in
+                    active.scores.expect(put_in, stands.probed.log_probs)
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.adopt(
             why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if stands else keep,
-            tried_at=at,
+            tried_at=at, confidence=stands.confidence if stands is not None and at is not None else None,
         )  # fmt: skip
         self._seal(active)
         self.hold(active, coming=keep + len(then), taken=answered)
         if stands is not None and trial.adopted:
             self.arm(active)  # the reply has its answer: the next sampled token may end it
-
-    def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
-        """Returns the report of a trial answer that has just ended."""
-        return Checkpoint(
-            thought_tokens=active.fork_at,
-            beyond=active.beyond,
-            answer=self._tokenizer.decode(event.answer),
-            confidence=event.confidence,
-            joint=Score.JOINT.confidence(event.log_probs),
-            log_probs=event.log_probs,
-            gave_up=event.gave_up,
-            rows=event.rows,
-            choice=active.choice,
-        )
 
     def _answered(self, probed: Probed) -> tuple[int, ...]:
         """Returns the tokens of a trial answer, with the stop token if one has ended it."""
@@ -344,6 +336,8 @@ class ThoughtControl:
 
     def close_reason(self, active: ActiveRequest, now: float) -> ExitReason | None:
         """Returns why the thought is to be closed now; None: it may go on."""
+        if not active.thought and active.answers_at_once:
+            return ExitReason.SKIPPED
         if active.in_force.budget is not None and len(active.thought) >= active.in_force.budget:
             return ExitReason.BUDGET
         if active.ending:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from controller.serving.request import Checkpoint
 from engine.base import Probed, ProbeSpec
 from models.kinds.kind import AnswerForm
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
+from models.tokenizer import Decoder
+
+if TYPE_CHECKING:
+    from controller.serving.active import ActiveRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +86,18 @@ class Trials:
             return self._unboxed
         spec = ProbeSpec(suffix=suffix, max_answer_tokens=most, answer_stops=stops | self._stop_tokens, score=box.score)
         return AnswerTrial(spec=spec, close=self._thinking.keep_of(suffix), adopted=False, whole=True)
+
+
+def checkpoint(active: ActiveRequest, event: Probed, tokenizer: Decoder) -> Checkpoint:
+    """Returns the report of a trial answer that has just ended."""
+    return Checkpoint(
+        thought_tokens=active.fork_at,
+        beyond=active.beyond,
+        answer=tokenizer.decode(event.answer),
+        confidence=event.confidence,
+        joint=Score.JOINT.confidence(event.log_probs),
+        log_probs=event.log_probs,
+        gave_up=event.gave_up,
+        rows=event.rows,
+        choice=active.choice,
+    )

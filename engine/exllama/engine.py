@@ -2,8 +2,9 @@
 
 A sequence is a list of tokens; a lease (`engine.exllama.generator`) is the generator job that decodes it for a while.
 To close a thought, to continue a long sequence or to resume a paused one, the engine starts another lease, which reuses
-what the cache pages hold. Pages go to the oldest sequence first, so that at least one sequence always advances; the
-pages of one probe are kept free, so that probes advance too.
+what the cache pages hold. A sequence that is told to pause gives its pages back, as one does that pauses for want of
+pages; they are reused last, and what has gone of them is computed again. Pages go to the oldest sequence first, so that
+at least one sequence always advances; the pages of one probe are kept free, so that probes advance too.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="exllama", masks=True, constraints=True, token_log_probs=True)
+        return Capabilities(engine="exllama", masks=True, constraints=True, token_log_probs=True, pausing=True)
 
     def _start_probe(self, state: LeasedSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         state.probe = LeasedProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))
@@ -85,6 +86,13 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
         for lease in state.leases:
             self._generator.cancel(lease)
 
+    def _set_aside(self, state: LeasedSequence) -> None:
+        self._release(state)
+        state.lease, state.replaced, state.stale = None, [], False
+
+    def _take_up(self, state: LeasedSequence) -> None:
+        self._running = dict(sorted(self._running.items()))  # pages go to the oldest first
+
     def _cells(self) -> tuple[int, int]:
         return self._generator.held_pages * self._page, self._generator.max_pages * self._page
 
@@ -96,6 +104,7 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
     def _step(self) -> list[Event]:
         events: list[Event] = []
         self._settle(events)
+        self._go_on(self._config.max_batch)
         self._renew()
         self._resume()
         self._admit(events)

@@ -124,7 +124,7 @@ def fitted(model: Path, options: EngineOptions) -> EngineOptions:
         return options
     cells = cells_that_fit(
         model,
-        max_batch=options.max_batch,
+        max_batch=options.max_batch + getattr(options, "paused", 0),
         kv_type=str(getattr(options, "kv_type", "f16")),
         prefill=getattr(options, "prefill_chunk", PREFILL),
         cells=options.changed.get("cells"),

@@ -31,16 +31,32 @@ class LlamaConfig:
 
     cells: int = 65_536  # tokens of KV cache, shared by all sequences
     max_batch: int = 32  # sequences decoded at once; more wait
+    paused: int = 0  # sequences that may be paused besides, each as dear as one of the batch but for its rows; 0: none
     prefill_chunk: int = 256  # prompt tokens per step, so that running sequences never stall for long
     kv_type: KVType = KVType.F16
     flash_attention: FlashAttention = FlashAttention.AUTO
     threads: int = 1
     on_gpu: bool = True  # the KV cache lies with its layers; False: in main memory
+    # sequences share cells, which probes then see without a copy; False: each has a share of its own, of `cells_each`
+    # tokens, and so has each probe, which copies; a row passes over no cells of others, which pays where many decode
+    shared: bool = True
 
     def __post_init__(self) -> None:
         for name in ("cells", "max_batch", "prefill_chunk", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.paused < 0:
+            raise ValueError(f"paused is {self.paused}, must be at least 0")
+
+    @property
+    def held(self) -> int:
+        """The most sequences that there can be at once."""
+        return self.max_batch + self.paused
+
+    @property
+    def cells_each(self) -> int:
+        """The most tokens of one sequence."""
+        return self.cells if self.shared else self.cells // (2 * self.held)
 
     @property
     def rows(self) -> int:

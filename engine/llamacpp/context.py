@@ -7,8 +7,8 @@ nothing. Every result is checked: a cell that stays where it should go would be 
 from __future__ import annotations
 
 import ctypes
-import heapq
 import weakref
+from bisect import insort
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -51,16 +51,17 @@ class LlamaContext:
         """`ids`: how many sequences there can be at once. Raises CapacityError if there is no memory for the cache."""
         self._model, self._library = model, model.library
         if ids > MOST_SEQUENCES:
-            most = MOST_SEQUENCES * config.max_batch // ids
+            most = MOST_SEQUENCES * config.held // ids - config.paused
+            beside = f" with paused at {config.paused}" if config.paused else ""
             raise CapacityError(
-                f"max_batch is {config.max_batch}, must be at most {most} with llama.cpp and this model"
+                f"max_batch is {config.max_batch}, must be at most {most} with llama.cpp and this model{beside}"
             )
         self._handle = self._created(config, ids)
         self._finalizer = weakref.finalize(self, _free, self._handle, model)
         self._finalizer.atexit = False  # the process's end frees all
         self._memory = self._library.llama_get_memory(self._handle)
-        self._ids = ids
-        self._free = list(range(ids))
+        self._ids, self._shared = ids, config.shared
+        self._free = list(range(ids))  # in order
         self.set_threads(config.threads)
         self._rows = int(self._library.llama_n_batch(self._handle))
         self._arrays(self._rows)
@@ -75,7 +76,7 @@ class LlamaContext:
         params.flash_attn_type = FLASH[config.flash_attention]
         params.offload_kqv = config.on_gpu
         params.swa_full = True  # a window's cells stay, so that a probe can fork a few tokens back
-        params.kv_unified = True  # sequences share cells, and a row can be of two of them
+        params.kv_unified = config.shared  # if so, sequences share cells, and a row can be of two of them
         library.log.forget()
         handle: int | None = library.llama_init_from_model(self._model.handle, params)
         if not handle:
@@ -125,32 +126,45 @@ class LlamaContext:
 
     def _decode(self, rows: Sequence[TokenRow]) -> npt.NDArray[np.float32]:
         count = len(rows)
-        self._tokens[:count] = [row.token for row in rows]
-        self._positions[:count] = [row.position for row in rows]
-        self._counts[:count] = [len(row.sequences) for row in rows]
-        self._sequences[:count] = [(row.sequences[0], row.sequences[-1]) for row in rows]
-        self._wanted[:count] = [row.wanted for row in rows]
+        tokens, positions, sequences, wanted = zip(*rows, strict=True)
+        self._tokens[:count] = tokens
+        self._positions[:count] = positions
+        self._counts[:count] = [len(seen_by) for seen_by in sequences]
+        self._sequences[:count] = [(seen_by[0], seen_by[-1]) for seen_by in sequences]
+        self._wanted[:count] = wanted
         self._batch.n_tokens = count
         self._library.log.forget()
         failed = self._library.llama_decode(self._handle, self._batch)
         if failed:
             why = {NO_CELLS: "no cells are free", ABORTED: "it was aborted"}.get(failed, self._library.log.errors)
             raise DecodeError(f"llama.cpp could not decode {count} rows (code {failed}): {why or 'no reason is given'}")
-        wanted = sum(row.wanted for row in rows)
+        return self._logits(sum(wanted))
+
+    def _logits(self, wanted: int) -> npt.NDArray[np.float32]:
+        """Returns the logits of the last call's `wanted` rows, where llama.cpp has put them."""
         if not wanted:
             return np.zeros((0, self._model.vocabulary), np.float32)
-        size = wanted * self._model.vocabulary
-        lent = (ctypes.c_float * size).from_address(self._library.llama_get_logits(self._handle))
-        return np.ctypeslib.as_array(lent).reshape(wanted, -1)
+        lent = (ctypes.c_float * (wanted * self._model.vocabulary)).from_address(
+            self._library.llama_get_logits(self._handle)
+        )
+        return np.frombuffer(lent, np.float32).reshape(wanted, -1)
 
     def new(self) -> int:
-        """Returns the id of an empty sequence."""
-        return heapq.heappop(self._free)
+        """Returns the id of an empty sequence, the lowest: llama.cpp decodes those that follow each other together."""
+        return self._free.pop(0)
 
     def copy(self, source: int, *, end: int = END, target: int | None = None, start: int = 0) -> int:
-        """Returns a sequence that sees the cells of `source` from `start` up to `end` too; `target` None: a new one."""
-        target = self.new() if target is None else target
-        self._library.llama_memory_seq_cp(self._memory, source, target, start, end)
+        """Returns a sequence that sees the cells of `source` from `start` up to `end` too; `target` None: a new one.
+
+        Where sequences share no cells, it gets copies of all, and is cut to the first `end`.
+        """
+        target = self._free.pop() if target is None else target
+        if self._shared:
+            self._library.llama_memory_seq_cp(self._memory, source, target, start, end)
+            return target
+        self._library.llama_memory_seq_cp(self._memory, source, target, END, END)
+        if end != END:
+            self.cut(target, end)
         return target
 
     def cut(self, sequence: int, length: int) -> None:
@@ -162,7 +176,7 @@ class LlamaContext:
         """Frees a sequence, and the cells that no other one sees. Raises DecodeError if llama.cpp cannot."""
         if not self._library.llama_memory_seq_rm(self._memory, sequence, END, END):
             raise DecodeError(f"llama.cpp could not drop sequence {sequence}")
-        heapq.heappush(self._free, sequence)
+        insort(self._free, sequence)
 
     def first(self, sequence: int) -> int:
         """Returns the first position that a sequence has in every layer; -1: it has none."""

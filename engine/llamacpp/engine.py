@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Started
+from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Started, UnsupportedModelError
 from engine.base_engine import starting_over
 from engine.decoding import ComputedEngine, Due, constraints
 from engine.llamacpp.config import LlamaConfig
@@ -23,14 +23,24 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
     def __init__(
         self, model: LlamaModel, config: LlamaConfig | None = None, *, probe_rows: float | None = None
     ) -> None:
-        """`probe_rows`: see Capabilities. Raises CapacityError if there is no memory for the cache."""
+        """`probe_rows`: see Capabilities.
+
+        Raises CapacityError if there is no memory for the cache, UnsupportedModelError for a model whose sequences must
+        share one.
+        """
         super().__init__(model.vocabulary)
         self._model = model
         self._config = config or LlamaConfig()
-        self._spares = not (model.window or model.recurrent)
+        self._apart = not self._config.shared
+        plain = not (model.window or model.recurrent)
+        if self._apart and not plain:
+            raise UnsupportedModelError(
+                f"{model.file}: shared_cache is false, must be true: not every layer sees all tokens"
+            )
+        self._spares = plain and not self._apart
         self._shadows = bool(model.window) and not model.recurrent
-        each = 2 if self._spares else 3  # a sequence, its probe, and what keeps either's past
-        self._context = LlamaContext(model, self._config, ids=each * self._config.max_batch)
+        each = 2 if plain else 3  # a sequence, its probe, and what keeps either's past
+        self._context = LlamaContext(model, self._config, ids=each * self._config.held)
         self._reserved = 0
         self._capabilities = Capabilities(
             engine="llamacpp",
@@ -38,6 +48,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
             constraints=True,
             token_log_probs=True,
             trim=not model.recurrent,
+            pausing=self._config.paused > 0,
             probe_rows=probe_rows,
         )
 
@@ -47,11 +58,15 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
 
     @property
     def max_tokens(self) -> int:
-        return min(self._config.cells, self._model.max_positions)
+        return min(self._config.cells_each, self._model.max_positions)
 
     @property
     def capabilities(self) -> Capabilities:
         return self._capabilities
+
+    @property
+    def _cells_in_all(self) -> int:
+        return self._config.cells if self._config.shared else self._config.cells_each * self._config.held
 
     @property
     def occupied(self) -> int:
@@ -88,7 +103,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
         return left if lends else left + 1
 
     def _cells(self) -> tuple[int, int]:
-        return self._reserved, self._config.cells
+        return self._reserved, self._cells_in_all
 
     def step(self) -> list[Event]:
         """See `engine.base.Engine.step`. An exception ends every sequence; the next step finds an empty engine."""
@@ -98,8 +113,11 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
     def _step(self) -> list[Event]:
         events: list[Event] = []
         self._settle(events)
+        self._go_on(self._config.max_batch)
         self._admit(events)
         plan = self._plan()
+        if self._apart:
+            plan.sort(key=_own)  # what decodes together must be in the order of the ids
         if plan:
             with self._masks.beside(constraints(plan)):
                 logits = self._context.decode(_rows(plan))
@@ -112,9 +130,9 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
         self._context.clear()
 
     def _admit(self, events: list[Event]) -> None:
-        while self._waiting and len(self._running) < self._config.max_batch:
+        while self._waiting and len(self._running) < self._config.max_batch and self._has_place():
             sequence, request = next(iter(self._waiting.items()))
-            if self._reserved + request.cells > self._config.cells:
+            if self._reserved + request.cells > self._cells_in_all:
                 return
             del self._waiting[sequence]
             self._reserved += request.cells
@@ -122,21 +140,32 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
                 own=self._context.new(),
                 spare=self._context.new() if self._spares else None,
                 shadow=self._context.new() if self._shadows else None,
+                apart=self._apart,
                 **self._common(sequence, request),
             )
             events.append(Started(sequence=sequence))
 
+    def _has_place(self) -> bool:
+        """Whether llama.cpp can tell one more sequence apart: a paused one keeps its ids and cells."""
+        return len(self._running) + len(self._paused) < self._config.held
+
     def _follow(self, state: ParentSequence) -> None:
-        state.follow(self._context, self._model.window)
+        if self._shadows:
+            state.follow(self._context, self._model.window)
 
     def _await_answer(self, state: ParentSequence, probe: ChildProbe) -> None:
         if probe.child is None:
             probe.begin_anchored(self._context, state.own)
 
 
+def _own(due: Due[ParentSequence]) -> int:
+    return due.state.own
+
+
 def _rows(plan: Sequence[Due[ParentSequence]]) -> list[TokenRow]:
     rows: list[TokenRow] = []
     for due in plan:
         rows.extend(due.state.rows(due.own, wanted=due.samples))
-        rows.extend(due.state.probe_rows())
+        if due.probe:
+            rows.extend(due.state.probe_rows())
     return rows

@@ -26,6 +26,7 @@ class LogSink:
         self._line, self._level = "", 0
         self._told = True
         self._callback = _CALLBACK(self._take)  # kept, since llama.cpp calls it for as long as the process lives
+        self._address = ctypes.cast(self._callback, ctypes.c_void_p)
         self._log_set = log_set
         self._listen()
         atexit.register(log_set, None, None)  # while the process ends there is no Python to call
@@ -46,7 +47,7 @@ class LogSink:
         self._listen()
 
     def _listen(self) -> None:
-        self._log_set(ctypes.cast(self._callback, ctypes.c_void_p), None)
+        self._log_set(self._address, None)
 
     @property
     def errors(self) -> str:

@@ -28,7 +28,12 @@ class LlamaOptions(EngineOptions):
 
     kv_type: KVType = KVType.F16  # number format of the KV cache
     flash_attention: FlashAttention = FlashAttention.AUTO  # whether attention is computed in one pass over the cache
+    # sequences share cells, and probes those of their thoughts; false: each sequence has 1/(2 · max_batch) of them, and
+    # each probe, which copies its thought's: more tokens a second where many decode and few are probed
+    shared_cache: bool = True
     prefill_chunk: int = 256  # prompt tokens in one step
+    # sequences that may be paused besides those of the batch, each as dear in memory for states and logits; 0: none
+    paused: int = 0
     gpu_layers: int = -1  # layers that a GPU computes, if the library was built for one; -1: all
     mmap: bool = True  # weights stay in the file's pages; false: they are read into memory
     # weights are rearranged for this CPU, which makes long prompts faster; None: if a trial shows that it works here
@@ -57,8 +62,10 @@ class LlamaOptions(EngineOptions):
             cells=self.cells,
             max_batch=self.max_batch,
             prefill_chunk=self.prefill_chunk,
+            paused=self.paused,
             kv_type=self.kv_type,
             flash_attention=self.flash_attention,
+            shared=self.shared_cache,
             threads=self.threads or spare_cores(),
             on_gpu=self.gpu_layers != 0,
         )

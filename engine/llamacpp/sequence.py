@@ -2,6 +2,7 @@
 
     attention       parent  0 … fork_at … computed          the child sees the parent's cells up to the fork,
                     child   0 … fork_at … computed          and its own behind it
+    apart           parent, and the child with a copy of its cells, for which the newest token is decoded again
     recurrent       parent, child, and the anchor, which keeps the state at the fork
     windowed        parent, child, and the shadow, which sees what the parent sees
 
@@ -73,6 +74,7 @@ class ParentSequence(ComputedSequence[ChildProbe]):
     own: int
     spare: int | None = None  # the child that stands by; None: forks copy, since a layer has a window or is recurrent
     shadow: int | None = None  # None: no layer has a window
+    apart: bool = False  # no other sequence can see its cells, not even a probe
     shadowed: int = 0  # tokens that the shadow sees
 
     def borrow(self, context: LlamaContext, lender: int, count: int, window: int) -> bool:
@@ -85,8 +87,8 @@ class ParentSequence(ComputedSequence[ChildProbe]):
             context.copy(lender, end=count, target=self.spare)
         return True
 
-    def rows(self, count: int, *, wanted: bool) -> Iterator[TokenRow]:
-        """Yields the next `count` rows; `wanted`: the last one's logits are.
+    def rows(self, count: int, *, wanted: bool) -> list[TokenRow]:
+        """Returns the next `count` rows; `wanted`: the last one's logits are.
 
         A probe that forks at the newest token begins with its row: it is the child's too.
         """
@@ -94,17 +96,24 @@ class ParentSequence(ComputedSequence[ChildProbe]):
         sequences: tuple[int, ...] = (self.own,)
         if probe is None and self.spare is not None:
             sequences = (self.own, self.spare)
-        elif probe is not None and probe.child is not None and not probe.computed and probe.fork_at > self.computed:
+        elif probe is not None and probe.child is not None and self._joins(probe) and not self.apart:
             sequences = (self.own, probe.child)
-        end = self.computed + count
-        for position in range(self.computed, end):
-            yield TokenRow(self.tokens[position], position, sequences, wanted and position == end - 1)
+        last = self.computed + count - 1
+        rows = [TokenRow(self.tokens[at], at, sequences, False) for at in range(self.computed, last)]
+        rows.append(TokenRow(self.tokens[last], last, sequences, wanted))
+        return rows
+
+    def _joins(self, probe: ChildProbe) -> bool:
+        """Whether the probe begins now and lacks the newest token."""
+        return not probe.computed and probe.fork_at > self.computed
 
     def probe_rows(self) -> Iterator[TokenRow]:
         """Yields the rows that the probe's path is due; the last one's logits are wanted."""
         probe = self.probe
         if probe is None or probe.child is None:
             return
+        if self.apart and self._joins(probe):
+            yield TokenRow(self.tokens[self.computed], self.computed, (probe.child,), False)
         for at in range(probe.computed, len(probe.path)):
             yield TokenRow(probe.path[at], probe.fork_at + at, (probe.child,), at == len(probe.path) - 1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.token_masks import Mask, unpacked
 
 SPARSE = 8  # of so many tokens at most one is allowed: those are then gathered
 SMALL = 8192  # tokens of a vocabulary whose masks cost less than a thread that computes them
+_NOTHING = nullcontext()
 
 
 def masked(logits: Floats, allowed: Bools) -> Floats:
@@ -47,19 +48,20 @@ class MasksAhead:
         self._thread: ThreadPoolExecutor | None = None
         self._coming: Future[dict[int, Mask]] | None = None
 
-    @contextmanager
-    def beside(self, constraints: Sequence[Constraint | None]) -> Iterator[None]:
+    def beside(self, constraints: Sequence[Constraint | None]) -> AbstractContextManager[None]:
         """Computes their masks beside the block; when the block ends, none is still computed."""
         self._coming = None
         held = [] if self._small else [constraint for constraint in constraints if constraint is not None]
-        if held:
-            self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="laser-masks")
-            self._coming = self._thread.submit(_masks, held)
+        return self._computing(held) if held else _NOTHING
+
+    @contextmanager
+    def _computing(self, held: Sequence[Constraint]) -> Iterator[None]:
+        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="laser-masks")
+        self._coming = coming = self._thread.submit(_masks, held)
         try:
             yield
         finally:
-            if self._coming is not None:
-                self._coming.exception()
+            coming.exception()
 
     def of(self, constraint: Constraint) -> Mask:
         """Returns the constraint's mask, which is computed now if it is not there. Raises what the constraint does."""

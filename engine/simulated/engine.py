@@ -42,6 +42,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         classes: Mapping[tuple[int, ...], str | None] | None = None,  # class by prompt; None: no classes
         pulse_s: float = math.inf,  # longest step, so that an observer sees time pass
         stepped: Stepped | None = None,  # None: nothing is called
+        samples: bool = False,  # whether the model has courses of sampled sequences
     ) -> None:
         super().__init__(model.vocabulary)
         self._model = model
@@ -54,6 +55,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         self._budgets: dict[str | None, int | None] = {}
         self._pulse_s = pulse_s
         self._stepped = stepped
+        self._samples = samples
         self._likes: dict[SequenceId, SequenceId] = {}  # of waiting sequences, the one whose prompt is theirs
         self._prefilling: dict[SequenceId, SimulatedSequence] = {}
         self._by_probe: dict[ProbeId, SimulatedSequence] = {}
@@ -72,7 +74,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="simulated", sampling=False, masks=True, batch_invariant=True, pausing=True)
+        return Capabilities(engine="simulated", sampling=self._samples, masks=True, batch_invariant=True, pausing=True)
 
     def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
         sequence = super().submit(request, like=like)
@@ -321,6 +323,8 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
             armed=state.stops_armed,
             banned=state.banned,
             most=request.max_new_tokens - len(said),
+            temperature=request.sampling.temperature,
+            seed=request.sampling.seed,
         )
         return self._model.follow(request.prompt, said, rules)
 

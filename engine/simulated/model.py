@@ -26,6 +26,8 @@ class CourseRules:
     armed: bool  # the course ends with the first of `stops`; False: it contains none of them
     banned: frozenset[int]  # it contains none of these
     most: int  # tokens of the course
+    temperature: float = 0.0  # at which the sequence is sampled; 0: greedily
+    seed: int = 0  # of its draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

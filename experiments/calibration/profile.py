@@ -14,6 +14,7 @@ from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.calibration.by_class import counts_by_class, means_by_class, p95_by_class
 from experiments.calibration.giving_up import class_medians, tabulated
 from experiments.calibration.grid import Grid, grid
+from experiments.calibration.no_thought import DirectAnswers, tabulated_at_once
 from experiments.calibration.pricing import index as pricing
 from experiments.calibration.step_times import (
     TIMING,
@@ -180,6 +181,7 @@ def profile(
     looked: Mapping[str, float] | None = None,
     give_up: bool = False,
     price_index: bool = False,
+    no_thought: int | None = None,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
 
@@ -187,6 +189,7 @@ def profile(
     `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
     they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too; `price_index`:
     points at which thoughts are closed by their index.
+    `no_thought`: the tokens of the landing, with which answers at once are tabulated, too; None: they are not.
     """
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
@@ -218,13 +221,16 @@ def profile(
         },
         paired=_paired(replayed, tokens, member),
     )
+    told = learned.observed
     if give_up:
-        made = with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=learned.observed)
+        made = with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told)
     if price_index:
-        made = with_price_index(
-            made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=learned.observed
-        )
-    return made
+        made = with_price_index(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told)
+    if no_thought is None:
+        return made
+    return with_no_thought(
+        made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told, landing=no_thought
+    )
 
 
 def with_price_index(
@@ -241,7 +247,8 @@ def with_price_index(
     A half of the questions `unseen`, and all others, fit the index; the other half certifies. `observed` as for
     `with_give_up`.
     """
-    ordered, member = _told(profile, traces, observed)
+    ordered = [traces[number] for number in sorted(traces)]
+    member = _members(profile, ordered, observed)
     fitting = pricing.fitting_half(unseen) | (set(traces) - set(unseen))
     certificate = profile.certificate
     return replace(
@@ -274,7 +281,8 @@ def with_give_up(
     Its other questions than `unseen` give the medians. `observed`: each question's class, in order, as a classifier
     told it that had not seen the question; None: it is learnt again, which gives the same.
     """
-    ordered, member = _told(profile, traces, observed)
+    ordered = [traces[number] for number in sorted(traces)]
+    member = _members(profile, ordered, observed)
     certificate = profile.certificate
     return replace(
         profile,
@@ -293,15 +301,45 @@ def with_give_up(
     )
 
 
-def _told(
-    profile: Profile, traces: Mapping[int, ThoughtTrace], observed: Sequence[str] | None
-) -> tuple[list[ThoughtTrace], npt.NDArray[np.bool_]]:
-    """Returns the traces in order, and [class, trace]: the class of each as told from its prompt."""
+def with_no_thought(
+    profile: Profile,
+    *,
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
+    unseen: Sequence[int],
+    spec: ProbeSpec,
+    landing: int,
+    observed: Sequence[str] | None = None,
+) -> Profile:
+    """Returns the profile with the points at which prompts are answered at once, tabulated on its own records.
+
+    `landing`: tokens that close a thought; `observed`: as for `with_give_up`. Raises TraceError if answers without
+    thought were not recorded.
+    """
     ordered = [traces[number] for number in sorted(traces)]
+    thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
+    budgets = [budget for budget in profile.budgets if budget is not None]
+    certificate = profile.certificate
+    direct = DirectAnswers.of(ordered, closings, landing)
+    return replace(
+        profile,
+        no_thought=tabulated_at_once(
+            ordered,
+            direct,
+            grid(ordered, closings, thresholds, budgets, spec),
+            member=_members(profile, ordered, observed),
+            unseen=unseen,
+            epsilon=certificate.epsilon,
+            delta=certificate.delta,
+        ),
+    )
+
+
+def _members(profile: Profile, traces: Sequence[ThoughtTrace], observed: Sequence[str] | None) -> npt.NDArray[np.bool_]:
+    """Returns [class, trace], whether the trace is of the class; `observed` None: the classifier is learnt again."""
     if observed is None:
-        prompts, lengths = [one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered]
-        observed = learn(prompts, lengths).observed
-    return ordered, np.array([[told == name for told in observed] for name in profile.classes])
+        observed = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
+    return np.array([[told == name for told in observed] for name in profile.classes])
 
 
 def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> PairedSquares | None:

@@ -17,7 +17,9 @@ from engine.registry import ELSE, open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
+from experiments.calibration.no_thought import AT_ONCE
 from experiments.calibration.pricing.index import LADDERS
+from experiments.calibration.races.racing import draws_for, record_rivals, widened
 from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
@@ -32,6 +34,7 @@ from models.directory import check_place
 from models.files.strict_yaml import ConfigError
 from models.profile.give_up import LADDER
 from models.profile.identity import ModelIdentity, identify, weights_sha256
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import Profile, ProfileError, profile_of, read_profile, write_profile
 from models.score import Score
 from models.thinking import Keep
@@ -47,11 +50,15 @@ class CalibrationSettings(Examination):
     out: Path | None = None  # the profile; None: profile.json beside the model
     give_up: bool = False  # also tabulate points at which hopeless thoughts are given up
     price_index: bool = False  # also tabulate points at which thoughts are closed by their index
+    no_thought: bool = False  # also record answers without thought, and tabulate points that answer at once
+    width: int | None = None  # thoughts of the widest race that is tabulated, too; None: none is
 
     def __post_init__(self) -> None:
         Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
         if self.budgets is not None and min(self.budgets, default=1) < 1:
             raise ValueError(f"a budget is {min(self.budgets)}, must be at least 1")
+        if self.width is not None and self.width < 2:
+            raise ValueError(f"width is {self.width}, must be at least 2")
 
     @property
     def profile_file(self) -> Path:
@@ -122,8 +129,9 @@ def calibrate(
     check_weights(directory)  # damaged weights are told as such
     files = weights_sha256(directory)
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME, files=files)
-    mine = run_questions(questions, settings.files)
-    with TraceLog(file, records_header(settings, identity), mine) as log:
+    mine, header = run_questions(questions, settings.files), records_header(settings, identity)
+    draws = None if settings.width is None else draws_for(chat, settings.width, settings.max_tokens)
+    with TraceLog(file, header, mine) as log:
         reused = len(log.traces)
         said, pilot = profiling.planned(mine.keys, settings.seed, settings.budgets, log.choice)
         profiling.check_count(len(questions), settings.levels, said, pilot=len(pilot))
@@ -135,6 +143,9 @@ def calibrate(
         opened = open_engine(directory, settings.engine.on_threads(settings.threads))
         engine = opened.engine
         budgets = _record(settings, chat, engine, questions, log, reporter, budgets=said, pilot=pilot)
+    if draws is not None:
+        asked = list(zip(mine.keys, questions, strict=True))
+        record_rivals(engine, chat, asked, draws, path, header, reporter, at_once=settings.engine.max_batch)
     reporter.note("Step times")
     spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
     traces = [log.traces[number] for number in sorted(log.traces)]
@@ -165,7 +176,11 @@ def calibrate(
         looked=looked(_before(path, identity), *_looks(keys, budgets, spec.score, settings)),
         give_up=settings.give_up,
         price_index=settings.price_index,
+        no_thought=len(chat.thinking.landing) if settings.no_thought else None,
     )
+    if settings.width is not None:
+        full = [log.traces[number] for number in range(len(questions))]
+        found = widened(found, chat, full, mine.keys, path, header, settings.width)
     write_profile(path, found)
     return Calibrated(
         profile=found,
@@ -182,13 +197,15 @@ def calibrate(
 def _looks(
     keys: tuple[str, ...], budgets: tuple[int, ...], score: Score, settings: CalibrationSettings
 ) -> Iterator[CertificateLook]:
-    """Yields what this run looks for certificates with: one of thresholds, and one with each lever that is wanted."""
+    """Yields what this run looks for certificates with: one without levers, and one with each that is wanted."""
     look = CertificateLook(questions=keys, budgets=budgets, score=score, levels=settings.levels)
     yield look
     if settings.give_up:
         yield replace(look, curves=LADDER)
     if settings.price_index:
         yield replace(look, prices=LADDERS)
+    if settings.no_thought:
+        yield replace(look, cut_offs=CUT_OFFS)
 
 
 def _before(path: Path, model: ModelIdentity) -> Profile | None:
@@ -230,6 +247,7 @@ def _record(
         budgets = profiling.chosen_budgets(log.traces, pilot)
         log.choose(BudgetChoice(budgets=budgets, pilot=tuple(sorted({questions[number].key for number in pilot}))))
     label = f"Pass 2 of 2, short answers at {counted(len(budgets), 'budget')}"
-    with reporter.stage(label, len(missing_closings(log, budgets)), at_once=at_once) as advance:
-        record_closings(loop, chat, questions, log, budgets, max_tokens=limit, on_done=lambda: advance(1))
+    closed = (AT_ONCE, *budgets) if settings.no_thought else budgets
+    with reporter.stage(label, len(missing_closings(log, closed)), at_once=at_once) as advance:
+        record_closings(loop, chat, questions, log, closed, max_tokens=limit, on_done=lambda: advance(1))
     return budgets

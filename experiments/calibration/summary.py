@@ -26,6 +26,8 @@ def lines(profile: Profile) -> list[str]:
         *_certified(profile),
         *giving_up(profile),
         *pricing(profile),
+        *answering_at_once(profile),
+        *racing(profile),
         "",
         *_speed(profile),
     ]
@@ -177,6 +179,52 @@ def pricing(profile: Profile) -> list[str]:
         f"{tables.prices[i - 1]:.2g} right answers a token: that {saves(1.0 - float(tokens[i] / tokens[0]))} and "
         f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on these questions; the index was fitted on "
         f"{tables.fitted:,} others"
+    )
+
+
+def answering_at_once(profile: Profile) -> list[str]:
+    """Tells what is certified of answers without thought, and what they do; nothing where they are not tabulated."""
+    tables = profile.no_thought
+    if tables is None:
+        return []
+    if profile.refused is not None or tables.refused is not None:
+        return wrapped(f"Answering at once is not certified: {profile.refused or tables.refused}")
+    s, i, j = np.argwhere(np.array(tables.certified)[1:])[-1]
+    right, cost = (
+        float(np.average(np.array(table)[s, :, i, j], weights=profile.counts))
+        for table in (tables.accuracy, tables.tokens)
+    )
+    (accuracy, tokens), threshold, budget = _mean(profile, i, j), profile.thresholds[i], profile.budgets[j]
+    lost = 100 * (accuracy - right)
+    beside = [
+        *([] if threshold is None else [f"at confidence {threshold:.2f}"]),
+        *([] if budget is None else [f"with a budget of {budget}"]),
+    ]
+    return wrapped(
+        f"Answering at once is certified from a score of {tables.cut_offs[s]:g} on, which {tables.skipped[s]:.1%} of "
+        f"the prompts reach, {' '.join(beside) or 'beside full thoughts'}: that {saves(1.0 - cost / tokens)} and "
+        f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on these questions"
+    )
+
+
+def racing(profile: Profile) -> list[str]:
+    """Tells what is certified of thoughts that race, and what it wins; nothing where it is not tabulated."""
+    tables = profile.width
+    if tables is None:
+        return []
+    if tables.refused is not None:
+        return wrapped(f"Races of several thoughts are not certified: {tables.refused}")
+    if not any(tables.certified):
+        least = 100 * min(one.bound for one in tables.net)
+        return wrapped(f"Races of several thoughts are certified nowhere: the least net loss may be {points(least)}")
+    k = min((k for k, safe in enumerate(tables.certified) if safe), key=lambda k: tables.net[k].mean)
+    rule, net = tables.rules[k], tables.net[k]
+    cost = float(np.average(np.array(tables.tokens)[:, k], weights=tables.counts))
+    way = "a vote of" if rule.vote else "the first to finish of"
+    return wrapped(
+        f"Races are certified on {tables.count} questions: {way} {rule.width} thoughts changes accuracy by "
+        f"{-100 * net.mean:+.1f} points, by {-100 * net.bound:+.1f} at least, spoils a right first thought at "
+        f"{100 * net.harm:.1f} % of the questions, and takes {cost:.0f} token rows a request"
     )
 
 

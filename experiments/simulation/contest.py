@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from controller.policies.definition import Made, constant
 from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
+from controller.serving.ordering.turns import ServingOrder
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.progress import Reporter, Silent
@@ -74,16 +76,16 @@ def hold_contest(
     weight = ObjectiveSettings().at(profile.reply_s).latency_weight
     loads = []
     with (
-        warnings.catch_warnings(),
+        quiet_solvers(),
         reporter.stage("Requests of simulated policies", len(LOADS) * len(players) * requests) as advance,
     ):
-        # after an inaccurate solution the next solver is tried, so the warning is no news to users
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
         for number, (load, rate) in enumerate(zip(LOADS, rates, strict=True)):
             rng = np.random.default_rng([SEED, number])
             arrivals = np.cumsum(rng.exponential(1.0 / rate, requests))
             asked = in_rounds(len(known.questions), requests, rng).tolist()
-            served = {one.name: _play(one, profile, known, arrivals, asked, lambda: advance(1)) for one in players}
+            served = {
+                one.name: play(one, profile, known, arrivals, asked, on_done=lambda: advance(1)) for one in players
+            }
             loads.append(load_contest(load, rate, players, served, weight))
     return PolicyContest(
         seed=SEED,
@@ -93,6 +95,14 @@ def hold_contest(
         budget=safe.budget,
         loads=tuple(loads),
     )
+
+
+@contextmanager
+def quiet_solvers() -> Iterator[None]:
+    """Leaves out that a solution is inaccurate: the next solver is tried then, so that is no news to users."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+        yield
 
 
 def add_contest(
@@ -168,9 +178,17 @@ def _players(profile: Profile, safe: OperatingPoint) -> Iterator[Player]:
         yield Player(name=name, point=usual, certified=usual in profile.points())
 
 
-def _play(
-    one: Player, profile: Profile, known: Recording, arrivals: Array, asked: list[int], on_done: Callable[[], None]
+def play(
+    one: Player,
+    profile: Profile,
+    known: Recording,
+    arrivals: Array,
+    asked: list[int],
+    *,
+    on_done: Callable[[], None] = lambda: None,
+    order: ServingOrder | None = None,
 ) -> list[RequestRecord]:
+    """Serves these questions at these times under a policy on the profile's machine; `order` None: as they come."""
     machine, clock = profiled_machine(profile), VirtualClock()
     made = _made(one, profile, machine, clock)
     return simulate(
@@ -181,6 +199,7 @@ def _play(
         clock=clock,
         policy=made.policy,
         observer=made.observer,
+        order=order,
         on_done=on_done,
     )
 

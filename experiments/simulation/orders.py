@@ -15,29 +15,12 @@ import numpy as np
 from controller.serving.ordering.turns import ServingOrder
 from experiments.request_record import RequestRecord
 from experiments.table import Table, lines_of, texts
+from models.profile.order import OrderPoint
 from models.profile.profile import Profile
 
 REPLIES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, math.inf)  # head starts, in full replies alone
 MOST_P99 = 1.2  # of first come's 99th percentile, that the chosen head start may have at most
 LEAST_GAIN = 0.02  # of first come's mean, that it must save: less is not worth another order
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderPoint:
-    """How requests were served in one order."""
-
-    head_start_s: float  # 0: first come, first served; infinite: shortest first
-    pauses: bool  # whether running thoughts paused
-    mean_s: float  # latency, from arrival to end
-    p99_s: float  # 99th percentile of it
-    worst_s: float  # largest of it
-    worst_slowdown: float  # largest latency over the time alone
-    overtaken_s: float  # how much later than a request one came, at most, that began before it
-
-    @property
-    def bounded(self) -> bool:
-        """Whether the order bounds who may overtake, and all kept within the bound."""
-        return math.isfinite(self.head_start_s) and self.overtaken_s <= self.head_start_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

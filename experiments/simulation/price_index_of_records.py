@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.calibration.looks import looked
 from experiments.calibration.pricing.index import LADDERS
 from experiments.calibration.profile import with_price_index
-from experiments.simulation.give_up_of_records import certifying
+from experiments.simulation.levers_of_records import certifying, recounted
 from experiments.simulation.recording import CalibratedRecords, read_calibration
 from models.chat_model import ChatModel
 from models.profile.profile import Profile, write_profile
@@ -31,5 +30,4 @@ def price_indexed(chat: ChatModel, known: CalibratedRecords, files: Sequence[Pat
     made = with_price_index(
         known.profile, traces=mine.log.traces, closings=mine.log.closings, unseen=mine.unseen, spec=mine.spec
     )
-    look = replace(mine.look, prices=LADDERS)
-    return replace(made, provenance={**known.profile.provenance, "looked": looked(known.profile, look)})
+    return recounted(made, replace(mine.look, prices=LADDERS))

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from controller.serving.request import CUTS, ExitReason, Thought
 from engine.base import EngineError, ProbeSpec
 from engine.simulated.model import Course, CourseRules, TrialAnswer
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
+from experiments.simulation.sampled_thoughts import PULSE, SampledThoughts, filling
 from models.thinking import ThinkingTokens
 
 NEVER_SURE = -30.0  # log p of each token of an answer that was not recorded
@@ -32,8 +34,13 @@ class RecordedThought:
         thinking: ThinkingTokens,
         encode: Callable[[str], list[int]],
         stop: int,
+        samples: SampledThoughts | None = None,
     ) -> None:
-        """`encode` returns the tokens of a trial answer; `stop` is the token that ends a reply."""
+        """`encode` returns the tokens of a trial answer; `stop` is the token that ends a reply.
+
+        `samples` None: no sampled replies were recorded, and every sequence is greedy.
+        """
+        self._samples = samples
         self._trace = trace
         self._closings = sorted(closings, key=lambda closing: closing.budget)
         self._budgets = [closing.budget for closing in self._closings]
@@ -49,8 +56,10 @@ class RecordedThought:
         self._dropped = trace.rows - trace.tokens > sum(probe.rows for probe in trace.probes)
         self._whole = self._whole_course(thinking)
 
-    def follow(self, said: Sequence[int]) -> Course:
-        """Returns the course of the sequence after these tokens of the reply."""
+    def follow(self, said: Sequence[int], rules: CourseRules | None = None) -> Course:
+        """Returns the course of the sequence after these tokens of the reply; `rules` None: it is greedy."""
+        if self._samples is not None and rules is not None and rules.temperature > 0.0:
+            return self._samples.follow(said, rules.seed)
         if not said:
             return self._whole
         if tuple(said[-len(self._landing) :]) == self._landing:
@@ -61,6 +70,10 @@ class RecordedThought:
         place = len(said)
         looks = tuple(look - place for look in self._whole.looks if look > place)
         return Course(tokens=self._whole.tokens[place:], looks=looks)
+
+    def right_reply(self, text: str) -> bool | None:
+        """Whether a raced reply is right, by its text as `AnswerLetters` decodes it; None: that does not tell."""
+        return None if self._samples is None else self._samples.right.get(text)
 
     def answer(self, fork_at: int, spec: ProbeSpec) -> TrialAnswer:
         """Returns the trial answer of a probe forked after `fork_at` thought tokens.
@@ -113,9 +126,10 @@ class RecordedThought:
         thought, window = self._trace.thought, thinking.lookback + 2
         end, close = len(thought), len(self._close)
         seen = [n for n in range(1, end + 1) if thinking.transition(thought[max(0, n - window) : n]) is not None]
+        pulses: Sequence[int] = () if self._samples is None else range(PULSE, end, PULSE)
         return Course(
             tokens=(*thought, *self._close, *self._reply(max(1, self._trace.tokens - end - close))),
-            looks=tuple(sorted({*seen, end, end + close, end + close + 1} - {0})),
+            looks=tuple(sorted({*seen, *pulses, end, end + close, end + close + 1} - {0})),
         )
 
     def _closed(self, said: Sequence[int]) -> bool:
@@ -123,6 +137,8 @@ class RecordedThought:
         return any(token == first and tuple(said[at : at + size]) == self._close for at, token in enumerate(said))
 
     def _reply(self, tokens: int) -> tuple[int, ...]:
+        if self._samples is not None:
+            return self._samples.reply(self._trace.answer or "", tokens)
         return (*(self._filler,) * (tokens - 1), self._stop)
 
     def _trial(self, seen: Asked, suffix: int, encode: Callable[[str], list[int]]) -> TrialAnswer:
@@ -146,18 +162,27 @@ class RecordedModel:
         encode: Callable[[str], list[int]],
         stop: int,
         vocabulary: int,
+        samples: Mapping[int, Sequence[SampledReply]] | None = None,
     ) -> None:
-        """`traces` are by question, `closings` by question and budget."""
+        """`traces` are by question, `closings` by question and budget, `samples`, sampled replies, by question."""
         self.vocabulary = vocabulary
         self.max_tokens = sys.maxsize  # the machine's cells are the limit
         self._landing = thinking.landing
+        self.filler = None if samples is None else filling(thinking)  # None: no sample was recorded
         self.budgets = sorted({budget for _, budget in closings})  # at which closings were recorded
         by_question: dict[int, list[ClosedReply]] = {number: [] for number in traces}
         for (number, _), closing in closings.items():
             if number in by_question:
                 by_question[number].append(closing)
         self.thoughts = {
-            number: RecordedThought(trace, by_question[number], thinking, encode, stop)
+            number: RecordedThought(
+                trace,
+                by_question[number],
+                thinking,
+                encode,
+                stop,
+                None if samples is None else SampledThoughts(trace, samples[number], thinking, stop, vocabulary),
+            )
             for number, trace in traces.items()
         }
         self._by_prompt = {trace.prompt: self.thoughts[number] for number, trace in traces.items()}
@@ -165,7 +190,7 @@ class RecordedModel:
     def follow(self, prompt: tuple[int, ...], said: Sequence[int], rules: CourseRules) -> Course:
         thought = self._by_prompt.get(prompt)
         if thought is not None:
-            return thought.follow(said)
+            return thought.follow(said, rules)
         thought = self._by_prompt.get(prompt[: -len(self._landing)])
         if thought is None:
             raise EngineError(

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from experiments.calibration.races.racing import sampled_to
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import (
     CalibrationLog,
     ClosedReply,
@@ -43,6 +45,7 @@ class RecordedQuestion:
     split: str | None  # None: the benchmark has no splits
     difficulty: str | None  # class predicted from the prompt; None: unknown
     expected_tokens: float  # thought length predicted from the prompt
+    ease: float | None = None  # chance that no thought is needed, predicted from the prompt; None: unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +68,12 @@ def recording(
     questions: Sequence[Question],
     files: Sequence[Path] = (),
     most: int | None = None,
+    samples: Sequence[Sequence[SampledReply]] | None = None,
 ) -> Recording:
     """Builds the recording of the questions that calibration asked; `files` are their source files, if any.
 
-    `most`: where there are more questions, a seeded sample of that size stands for them. None: all.
+    `most`: where there are more questions, a seeded sample of that size stands for them. None: all. `samples`: replies
+    that were sampled to each question, None: there are none.
     Raises TraceError if the records are of another model or of other questions or incomplete, or if the model has no
     stop token.
     """
@@ -95,6 +100,7 @@ def recording(
         kept = sorted(np.random.default_rng(SAMPLE_SEED).permutation(len(questions))[:most].tolist())
         records = records.renumbered({number: place for place, number in enumerate(kept)})
         questions = [questions[number] for number in kept]
+        samples = None if samples is None else [samples[number] for number in kept]
     return assembled(
         chat.tokenizer,
         chat.thinking,
@@ -103,6 +109,7 @@ def recording(
         records.traces,
         records.closings,
         [(question.benchmark, question.split) for question in questions],
+        None if samples is None else dict(enumerate(samples)),
     )
 
 
@@ -114,13 +121,20 @@ def read_recording(
     records: Path | None = None,
     files: Sequence[Path] = (),
     most: int | None = None,
+    sampled: bool = False,
 ) -> tuple[Profile, Recording]:
     """Reads the profile `file` of the model in a directory, and its recording, of `most` questions (None: of all).
 
-    The other arguments are those of `read_calibration`, whose errors and those of `recording` it raises.
+    `sampled`: with the replies beside the profile that were sampled for its races, if it has races. The other arguments
+    are those of `read_calibration`, whose errors and those of `sampled_to` and `recording` it raises.
     """
     found = read_calibration(chat, directory, file, records=records, files=files)
-    return found.profile, recording(chat, found.profile, found.log, found.questions, files, most)
+    samples, races = None, found.profile.width
+    if sampled and races is not None:
+        header = {name: value for name, value in found.log.header.items() if name not in ("format", "version")}
+        keys = run_questions(found.questions, files).keys
+        _, samples = sampled_to(keys, file, header, max(rule.width for rule in races.rules))
+    return found.profile, recording(chat, found.profile, found.log, found.questions, files, most, samples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +184,12 @@ def assembled(
     traces: Mapping[int, ThoughtTrace],
     closings: Mapping[tuple[int, int], ClosedReply],
     labels: Sequence[tuple[str, str | None]],
+    samples: Mapping[int, Sequence[SampledReply]] | None = None,
 ) -> Recording:
     """Builds a recording of traces without checking that they are the profile's.
 
-    `labels` are each question's benchmark and split (None: no splits).
+    `labels` are each question's benchmark and split (None: no splits); `samples`: replies that were sampled to each
+    question, with which its thought may race, None: there are none.
     """
     return Recording(
         model=RecordedModel(
@@ -183,6 +199,7 @@ def assembled(
             encode=vocabulary.encode,
             stop=min(stop_tokens),
             vocabulary=len(vocabulary.texts),
+            samples=samples,
         ),
         questions=tuple(
             RecordedQuestion(
@@ -192,6 +209,7 @@ def assembled(
                 split=split,
                 difficulty=profile.difficulty.classify(traces[number].prompt),
                 expected_tokens=profile.difficulty.expected_tokens(traces[number].prompt),
+                ease=None if profile.no_thought is None else profile.no_thought.switch.score(traces[number].prompt),
             )
             for number, (benchmark, split) in enumerate(labels)
         ),

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from controller.policies.definition import Made, PolicySettings, constant_limits
+from controller.policies.definition import Made, PolicySettings, constant_limits, levers_of
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
-from controller.policy import Limits
+from controller.policy import Limits, keeper_of
+from controller.risk.account import RiskStatus
+from controller.risk.keeper import RiskKeeper
 from controller.serving.ordering.turns import ServingOrder
 from controller.settings import SettingsFile
 from controller.unmet import unmet
@@ -24,6 +26,7 @@ from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import SOLVE_S, check_budget, simulate, simulated_context
 from experiments.workloads import Workload, WorkloadError
 from models.chat_model import load_chat_model
+from models.profile.lever import Lever
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 
@@ -63,6 +66,7 @@ class SimulatedLoad:
     cpu_s: float  # that the simulation itself took
     orders: OrderFront | None = None  # of the same requests, without pauses; None: they were served in one order
     full_thought: tuple[RequestRecord, ...] | None = None  # the same requests with it; None: they were not served so
+    account: RiskStatus | None = None  # of risk, at the end; None: the policy keeps none
 
 
 def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = None) -> SimulatedLoad:
@@ -93,7 +97,9 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
 
     served_in = ServingOrder.of(profile, head_start_s=settings.head_start_s, pauses=settings.pauses)
 
-    def served(policy: PolicySettings, label: str, order: ServingOrder = served_in) -> tuple[RequestRecord, ...]:
+    def served(
+        policy: PolicySettings, label: str, order: ServingOrder = served_in
+    ) -> tuple[tuple[RequestRecord, ...], RiskStatus | None]:
         clock = VirtualClock()
         made = _made(policy, settings, profile, machine, clock)
         with reporter.stage(label, arrivals.size) as advance:
@@ -108,31 +114,36 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
                 order=order,
                 on_done=lambda: advance(1),
             )
-        return tuple(records)
+        keeper = keeper_of(made.policy)
+        return tuple(records), keeper.status(0.0) if isinstance(keeper, RiskKeeper) else None
 
     started = time.process_time()
-    records = served(settings.policy, "Requests")
+    records, account = served(settings.policy, "Requests")
     took = time.process_time() - started
     compared = settings.compared and not isinstance(settings.policy, FullThought)
     return SimulatedLoad(
         directory=directory,
         records=records,
-        orders=order_front(profile, lambda order: served(settings.policy, "Requests in another order", order))
+        orders=order_front(profile, lambda order: served(settings.policy, "Requests in another order", order)[0])
         if settings.orders
         else None,
-        full_thought=served(FullThought(), "Requests with full thought, to compare") if compared else None,
+        full_thought=served(FullThought(), "Requests with full thought, to compare")[0] if compared else None,
         classes=profile.classes,
         rate=arrivals.size / settings.duration_s,
         full_thought_rate=replace(profile.plant_model(), max_batch=machine.max_batch).capacity
         / profile.full_thought_tokens,
         cpu_s=took,
+        account=account,
     )
 
 
 def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile, Recording]:
     chat = load_chat_model(directory, settings.thinking)
     file = settings.profile or profile_of(directory)
-    profile, known = read_recording(chat, directory, file, records=settings.records, files=settings.files)
+    sampled = Lever.WIDTH in levers_of(settings.policy)
+    profile, known = read_recording(
+        chat, directory, file, records=settings.records, files=settings.files, sampled=sampled
+    )
     check_budget((constant_limits(settings.policy) or Limits()).budget, profile)
     return profile, known
 

@@ -22,13 +22,14 @@ from controller.serving.ordering.turns import ServingOrder
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Outcome, ReasoningRequest
 from controller.settings import SettingsSource
-from engine.base import FinishReason
+from engine.base import FinishReason, Sampling
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, SkippingClock, VirtualClock
 from experiments.calibration.traces import TraceError
 from experiments.request_record import RequestRecord
 from experiments.simulation.recorded_model import RecordedThought
 from experiments.simulation.recording import RecordedQuestion, Recording
+from experiments.simulation.sampled_thoughts import marked
 from models.kinds.kind import AnswerForm, AnswerKind
 from models.profile.profile import Profile
 from models.tokenizer import Decoder, Streamed
@@ -55,6 +56,21 @@ def simulate(
     Policy and observer must read the same `clock`, which must not be past the first arrival. `observer` None: the
     policy needs none; `order` None: first come, first served.
     """
+    loop = serving_loop(recording, machine=machine, clock=clock, policy=policy, observer=observer, order=order)
+    return serve(recording, arrivals, questions, loop=loop, clock=clock, on_done=on_done)
+
+
+def serving_loop(
+    recording: Recording,
+    *,
+    machine: Machine,
+    clock: VirtualClock,
+    policy: Policy,
+    observer: LoadObserver | None = None,
+    order: ServingOrder | None = None,
+) -> ServingLoop:
+    """Returns the serving loop of a recorded model on a simulated engine; the arguments are those of `simulate`."""
+    filler = recording.model.filler
     engine = SimulatedEngine(
         recording.model,
         machine,
@@ -64,10 +80,11 @@ def simulate(
         classes={question.prompt: question.difficulty for question in recording.questions},
         pulse_s=math.inf if observer is None else PULSE_S,
         stepped=None if observer is None else observer.stepped,
+        samples=filler is not None,
     )
-    loop = ServingLoop(
+    return ServingLoop(
         engine=engine,
-        tokenizer=Letters(recording.decoder),
+        tokenizer=Letters(recording.decoder) if filler is None else AnswerLetters(recording.decoder, filler),
         thinking=recording.thinking,
         policy=policy,
         stop_tokens=recording.stop_tokens,
@@ -77,7 +94,6 @@ def simulate(
         admission=AdmissionLimits(slots=machine.max_batch),
         order=order,
     )
-    return serve(recording, arrivals, questions, loop=loop, clock=clock, on_done=on_done)
 
 
 def serve(
@@ -93,42 +109,80 @@ def serve(
 
     Raises ValueError if `arrivals` and `questions` differ in length.
     """
-    if len(arrivals) != len(questions):
-        raise ValueError(f"there are {len(questions)} questions, must be {len(arrivals)}: one for each arrival")
-    records: dict[int, RequestRecord] = {}
+    asking = RecordedArrivals(recording, loop, clock, on_done)
+    asking.ask(arrivals, questions)
+    return asking.rest()
 
-    def keep(record: RequestRecord) -> None:
-        records[record.number] = record
-        on_done()
 
-    times, coming = arrivals.tolist(), 0
-    while coming < len(times) or loop.busy:
-        if not loop.busy:
-            _rest(loop, clock, times[coming])
-        while coming < len(times) and times[coming] <= clock():
-            question = recording.questions[questions[coming]]
-            listener = _Listener(
-                number=coming,
-                question=question,
-                thought=recording.model.thoughts[question.number],
-                at_s=times[coming],
-                submitted_s=clock(),
-                clock=clock,
-                keep=keep,
-            )
-            request = ReasoningRequest(
-                prompt=question.prompt,
-                max_tokens=recording.max_tokens,
-                difficulty=question.difficulty,
-                claim=Claim(length=question.expected_tokens),
-                answer=AnswerKind.SHORT,
-                form=AnswerForm.BOX,
-            )
-            loop.submit(request, listener)
-            coming += 1
-        clock.alarm = times[coming] if coming < len(times) else math.inf
-        loop.tick()
-    return [records[number] for number in range(len(times))]
+class RecordedArrivals:
+    """Asks a loop recorded questions, piece by piece, and keeps a record of each reply."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        loop: ServingLoop,
+        clock: SkippingClock,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_done` is called when a reply has ended."""
+        self._recording = recording
+        self._loop = loop
+        self._clock = clock
+        self._on_done = on_done
+        self._records: dict[int, RequestRecord] = {}
+        self._asked = 0
+
+    def ask(self, arrivals: npt.NDArray[np.float64], questions: Sequence[int], *, until: float = math.inf) -> None:
+        """Asks question `questions[i]` at `arrivals[i]`, s, sorted and later than what was asked before.
+
+        Returns once the last has been asked. `until`: time of the next piece, s. Raises ValueError if the two differ
+        in length.
+        """
+        if len(arrivals) != len(questions):
+            raise ValueError(f"there are {len(questions)} questions, must be {len(arrivals)}: one for each arrival")
+        loop, clock, times, coming = self._loop, self._clock, arrivals.tolist(), 0
+        while coming < len(times):
+            if not loop.busy:
+                _rest(loop, clock, times[coming])
+            while coming < len(times) and times[coming] <= clock():
+                self._submit(self._recording.questions[questions[coming]], times[coming])
+                coming += 1
+            clock.alarm = times[coming] if coming < len(times) else until
+            loop.tick()
+
+    def rest(self) -> list[RequestRecord]:
+        """Waits for the replies that are still to come; returns all records in order of arrival."""
+        self._clock.alarm = math.inf
+        while self._loop.busy:
+            self._loop.tick()
+        return [self._records[number] for number in range(self._asked)]
+
+    def _submit(self, question: RecordedQuestion, at_s: float) -> None:
+        listener = _Listener(
+            number=self._asked,
+            question=question,
+            thought=self._recording.model.thoughts[question.number],
+            at_s=at_s,
+            submitted_s=self._clock(),
+            clock=self._clock,
+            keep=self._keep,
+        )
+        request = ReasoningRequest(
+            prompt=question.prompt,
+            max_tokens=self._recording.max_tokens,
+            difficulty=question.difficulty,
+            ease=question.ease,
+            claim=Claim(length=question.expected_tokens),
+            answer=AnswerKind.SHORT,
+            form=AnswerForm.BOX,
+            sampling=Sampling(seed=self._asked),  # of rivals alone: the request is greedy
+        )
+        self._loop.submit(request, listener)
+        self._asked += 1
+
+    def _keep(self, record: RequestRecord) -> None:
+        self._records[record.number] = record
+        self._on_done()
 
 
 def _rest(loop: ServingLoop, clock: SkippingClock, until: float) -> None:
@@ -161,12 +215,15 @@ class _Listener:
     clock: SkippingClock
     keep: Callable[[RequestRecord], None]
     answered_s: float | None = None  # time of the first token of the answer; None: not yet
+    text: str = ""  # of the answer
 
     def __call__(self, item: Delta | Outcome) -> None:
         if isinstance(item, Outcome):
             self.keep(self._record(item))
-        elif self.answered_s is None and item.channel is Channel.CONTENT:
-            self.answered_s = self.clock()
+        elif item.channel is Channel.CONTENT:
+            self.text += item.text
+            if self.answered_s is None:
+                self.answered_s = self.clock()
 
     def _record(self, outcome: Outcome) -> RequestRecord:
         thought, question = outcome.thought, self.question
@@ -189,9 +246,13 @@ class _Listener:
             exit_reason=None if thought.exit_reason is None else str(thought.exit_reason),
             threshold=thought.threshold,
             budget=thought.budget,
-            right=None if failed else self.thought.right(thought),
+            right=None if failed else self._right(outcome),
             error=outcome.error,
         )
+
+    def _right(self, outcome: Outcome) -> bool:
+        raced = self.thought.right_reply(self.text) if outcome.width > 1 else None
+        return self.thought.right(outcome.thought) if raced is None else raced
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +315,31 @@ class Letters:
 
     def stream(self, before: Sequence[int] = ()) -> Streamed:
         return _Letter()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLetters:
+    """Decodes each token of a streamed reply to a letter of its own, fillers to nothing: races tell answers apart."""
+
+    decoder: Decoder
+    filler: int
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.decoder.decode(tokens)
+
+    def stream(self, before: Sequence[int] = ()) -> Streamed:
+        return _Mark(self.filler)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    filler: int
+
+    def push(self, token: int) -> str:
+        return "" if token == self.filler else marked(token)
+
+    def rest(self) -> str:
+        return ""
 
 
 class _Letter:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from controller.risk.account import RiskStatus
 from experiments.columns import ENDS, meanings
 from experiments.provenance import Provenance
 from experiments.request_record import RequestRecord
@@ -62,6 +63,16 @@ def verdict(records: Sequence[RequestRecord]) -> str:
     )
     told = f"Of {counted(len(records), 'simulated request')} {percent(right.share)} are answered right; {waits}."
     return told + (f" {counted(len(failed), 'request')} failed, the first by {failed[0]}." if failed else "")
+
+
+def charged(account: RiskStatus) -> str:
+    """Returns in one sentence what an account of risk has charged, and what it has left."""
+    held = counted(account.refused, "request")
+    return (
+        f"The account of risk charged {account.mean:.2%} a request, of {account.risk:.2%} that it may; "
+        f"{account.left:.1f} of {account.most:.1f} are left to be spent, and {held} had to be held to stricter limits. "
+        f"Running thoughts were charged again, for laxer limits, {counted(account.topped_up, 'time')}."
+    )
 
 
 def write_json(path: Path, records: Sequence[RequestRecord], origin: Provenance) -> None:

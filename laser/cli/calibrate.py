@@ -18,16 +18,9 @@ if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
 OF_RECORDS = (
-    "model",
-    "files",
-    "thinking",
-    "out",
-    "from_records",
-    "chat_template",
-    "trust_markers",
-    "give_up",
-    "price_index",
-)
+    "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "price_index",
+    "no_thought", "width", "order_only",
+)  # fmt: skip
 """The parameters that --from-records has a use for."""
 
 
@@ -99,6 +92,25 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="Also fit, tabulate and certify closing thoughts by what more of them is expected to win, at a price of a "
     "token; `laser serve --set price_index=true` uses it. With --from-records: of a profile's own records.",
 )
+@click.option(
+    "--order-only",
+    is_flag=True,
+    help="With --from-records: simulate again only in which order requests are best served, and leave the policies' "
+    "contest in the profile as it is.",
+)
+@click.option(
+    "--no-thought",
+    is_flag=True,
+    help="Also record answers without thought, and certify from which prompts they are good enough; `laser serve --set "
+    "no_thought=true` uses them. With --from-records: of a profile's own records.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(2, 16),
+    help="Also sample so many replies to each question, and tabulate and certify races of up to so many thoughts of "
+    "one prompt; `laser serve --set width=true` has thoughts race where places are idle. With --from-records: of "
+    "replies sampled earlier.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -117,6 +129,9 @@ def command(
     from_records: bool,
     give_up: bool,
     price_index: bool,
+    order_only: bool,
+    no_thought: bool,
+    width: int | None,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -131,8 +146,7 @@ def command(
     from experiments.calibration.run import CalibrationSettings
     from models.score import Score
 
-    if from_records:
-        _refuse_idle(context)
+    _refuse_idle(context)
     with errors_in_one_line():
         model = located(model)
         settings = CalibrationSettings(
@@ -149,14 +163,23 @@ def command(
             out=out,
             give_up=give_up,
             price_index=price_index,
+            no_thought=no_thought,
+            width=width,
         )
+        if order_only:
+            _tell_order(settings)
+            return
         measured = None if from_records else _measure(settings, context.params)
         _tell_worth(settings, measured)
         _tell_way_on(settings, measured=not from_records)
 
 
 def _refuse_idle(context: click.Context) -> None:
-    """Raises UsageError for an option that --from-records has no use for."""
+    """Raises UsageError for an option that has no use beside, or without, --from-records."""
+    if context.params["order_only"] and (context.params["give_up"] or not context.params["from_records"]):
+        raise click.UsageError("--order-only goes with --from-records, without --give-up")
+    if not context.params["from_records"]:
+        return
     for parameter in context.command.params:
         name = parameter.name or ""
         if name not in OF_RECORDS and given(context, name):
@@ -182,33 +205,63 @@ def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> Ca
 
 
 def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None:
-    """Holds the contest of what was `found`, and tells what the certificate is worth.
+    """Holds the contest of what was `found`, chooses its order, and tells what the certificate is worth.
 
     `found` None: nothing was measured; the profile that the settings name and its records are read.
     """
     from experiments.calibration.worth import contest_table, worth
     from experiments.simulation.contest import QUESTIONS, add_contest, with_contest
+    from experiments.simulation.order_choice import add_order, order_table, with_order
     from experiments.simulation.recording import recording
 
     file, files = settings.profile_file, settings.files
-    if found is None and settings.give_up:
-        from experiments.calibration.summary import giving_up
-        from experiments.simulation.give_up_of_records import add_give_up
-
-        click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
-    if found is None and settings.price_index:
-        from experiments.calibration.summary import pricing
-        from experiments.simulation.price_index_of_records import add_price_index
-
-        click.echo("\n".join(pricing(add_price_index(settings.chat(), settings.directory, file, files=files))))
     if found is None:
-        profile = add_contest(settings.chat(), settings.directory, file, files=files, reporter=progress())
+        from experiments.simulation.running_of_records import add_running
+
+        chat = settings.chat()
+        add_running(chat, settings.directory, file, files=files)
+        _tell_levers(settings)
+        add_contest(chat, settings.directory, file, files=files, reporter=progress())
+        profile = add_order(chat, settings.directory, file, files=files, reporter=progress())
     else:
         known = recording(found.chat, found.profile, found.log, found.questions, files, QUESTIONS)
         profile = with_contest(found.profile, known, file, reporter=progress())
+        profile = with_order(profile, known, file, reporter=progress())
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
+    if profile.order is not None:
+        click.echo(f"\n{order_table(profile.order)}")
     click.echo(f"\n{worth(profile, alone=found is None)}")
+
+
+def _tell_order(settings: CalibrationSettings) -> None:
+    """Chooses the order of the profile that the settings name, on its records, and tells it."""
+    from experiments.simulation.order_choice import add_order, order_table
+
+    chat, file = settings.chat(), settings.profile_file
+    profile = add_order(chat, settings.directory, file, files=settings.files, reporter=progress())
+    if profile.order is None:
+        raise click.ClickException(f"{file}: there is no contest, which tells the policy: leave --order-only out")
+    click.echo(f"\n{order_table(profile.order)}")
+
+
+def _tell_levers(settings: CalibrationSettings) -> None:
+    """Tabulates the levers that the settings name in an existing profile, and tells what is certified of them."""
+    from experiments.calibration.summary import answering_at_once, giving_up, pricing, racing
+    from experiments.simulation.levers_of_records import add_give_up, add_no_thought
+    from experiments.simulation.price_index_of_records import add_price_index
+    from experiments.simulation.width_of_records import add_width
+
+    chat, file = settings.chat(), settings.profile_file
+    if settings.give_up:
+        click.echo("\n".join(giving_up(add_give_up(chat, settings.directory, file, files=settings.files))))
+    if settings.price_index:
+        click.echo("\n".join(pricing(add_price_index(chat, settings.directory, file, files=settings.files))))
+    if settings.no_thought:
+        click.echo("\n".join(answering_at_once(add_no_thought(chat, settings.directory, file, files=settings.files))))
+    if settings.width is not None:
+        made = add_width(chat, settings.directory, file, settings.width, files=settings.files)
+        click.echo("\n".join(racing(made)))
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:

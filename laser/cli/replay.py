@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from controller.decision_record import DecisionRecord
     from controller.replay import ChangedDecision, Replayed
     from experiments.progress import Advance
+    from models.profile.lever import Lever
     from models.profile.profile import Profile
     from models.profile.tables import PointId
 
@@ -41,6 +42,8 @@ SHOWN = 20  # changed decisions that are listed, at most
 @peak_option
 @click.option("--give-up", is_flag=True, help="The policy gave hopeless thoughts up, `--set give_up=true`.")
 @click.option("--price-index", is_flag=True, help="The policy closed thoughts by a price, `--set price_index=true`.")
+@click.option("--no-thought", is_flag=True, help="The policy answered prompts at once, `--set no_thought=true`.")
+@click.option("--width", is_flag=True, help="The policy had several thoughts race, `--set width=true`.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -51,22 +54,29 @@ def command(
     risk_peak: float | None,
     give_up: bool,
     price_index: bool,
+    no_thought: bool,
+    width: bool,
 ) -> None:
     """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
 
     LOG is what `laser serve --decision-log` wrote. Every decision is taken again from its recorded inputs. The exit
     status is 1 if anything comes out otherwise.
     """
-    for option, given in (("--give-up", give_up), ("--price-index", price_index)):
-        if given and policy != "load-aware":
-            raise click.UsageError(f"{option} has no use: policy is {policy}, which has one lever alone")
+    from models.profile.lever import Lever
+
+    used = {
+        Lever.GIVE_UP: give_up, Lever.PRICE_INDEX: price_index, Lever.NO_THOUGHT: no_thought, Lever.WIDTH: width,
+    }  # fmt: skip
+    levers = [lever for lever, wanted in used.items() if wanted]
+    if policy != "load-aware" and levers:
+        raise click.UsageError(f"--{levers[0]} has no use: policy is {policy}, which has one lever alone")
     from controller.decision_log import LogError, read_decisions
     from controller.planning.solving import SolverError
     from controller.replay import replay
     from models.profile.profile import ProfileError
 
     try:
-        profile = _profile(profile_file, policy, risk, risk_peak, give_up=give_up, price_index=price_index)
+        profile = _profile(profile_file, policy, risk, risk_peak, levers)
         records = list(read_decisions(log_file, len(profile.classes)))
         with progress().stage("Replay", len(records)) as advance:
             found = replay(profile, _counted(records, advance))
@@ -84,15 +94,13 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
 
 
 def _profile(
-    file: Path | None, policy: str, risk: float | None, peak: float | None, *, give_up: bool, price_index: bool
+    file: Path | None, policy: str, risk: float | None, peak: float | None, levers: Sequence[Lever]
 ) -> Profile:
     from controller.policies.definition import certified_at
     from controller.policies.restricted import budgets_only, thresholds_only
-    from models.profile.lever import Lever
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    levers = (*((Lever.GIVE_UP,) if give_up else ()), *((Lever.PRICE_INDEX,) if price_index else ()))
     profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, levers=levers)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
@@ -122,11 +130,13 @@ def _line(profile: Profile, one: ChangedDecision) -> str:
 
 
 def _limits(profile: Profile, k: PointId) -> str:
-    points = profile.points()
+    points = profile.tables().points
     if not 0 <= k < len(points):
         return f"point {k}, of which there is none"
     threshold = "never" if points[k].threshold is None else f"{points[k].threshold:g}"
     budget = "none" if points[k].budget is None else points[k].budget
-    curve = points[k].give_up
+    curve, race = points[k].give_up, points[k].race
+    skip = "" if points[k].skip is None else f"/at once from {points[k].skip:g}"
+    lower = "" if curve is None else f"/given up below {curve.height:g}"
     price = "" if points[k].price is None else f"/at {points[k].price:.2g} a token"
-    return f"{threshold}/{budget}{'' if curve is None else f'/given up below {curve.height:g}'}{price}"
+    return f"{threshold}/{budget}{lower}{price}{skip}{'' if race is None else f'/{race.width} thoughts'}"

@@ -247,11 +247,13 @@ def _check_controlled(context: click.Context, policy: PolicySettings) -> None:
 
 
 def _tell(found: SimulatedLoad, policy: str, options: dict[str, Any]) -> None:
-    from experiments.simulation.summary import summary
+    from experiments.simulation.summary import charged, summary
 
     share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
     click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
     click.echo(summary(found.records, found.classes, found.full_thought))
+    if found.account is not None:
+        click.echo(f"\n{charged(found.account)}")
     if found.orders is not None:
         from experiments.simulation.orders import told
 

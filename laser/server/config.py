@@ -21,7 +21,7 @@ from engine.options import EngineOptions, default_threads
 from engine.registry import ENGINES, AutoOptions, CacheType, Dtype, Runner, engine_options, options_of
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
-from models.files.checks import not_negative, positive
+from models.files.checks import positive
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
 from models.hub.name import ModelPath, called
 from models.score import Score
@@ -80,9 +80,10 @@ class ServeConfig:
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     # start the waiting request with the shortest predicted thought, not the first come: an unlimited `head_start_s`
     shortest_first: bool = False
-    # seconds for which a request may be overtaken by later ones whose thoughts are predicted shorter; 0: first come
-    head_start_s: float = 0.0
-    # have running thoughts pause for waiting requests that go before them by `head_start_s`, if the engine can pause
+    # seconds for which a request may be overtaken by later ones whose thoughts are predicted shorter; 0: first come;
+    # None: those that the profile's simulation has chosen, without one 0
+    head_start_s: float | None = None
+    # have running thoughts pause for waiting requests that go before them by `head_start_s`, in an engine that can
     pauses: bool = False
     # thinking format, its file or name; None: `laser.yaml`, else that of the family which the model's files tell
     thinking: FormatFile | None = None
@@ -125,7 +126,8 @@ class ServeConfig:
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, must be at least {least}")
         positive(self, *TIMES, least=LEAST_S)
-        not_negative(self, "head_start_s")
+        if self.head_start_s is not None and not self.head_start_s >= 0.0:
+            raise ValueError(f"head_start_s is {self.head_start_s}, must be at least 0; .inf is shortest first")
         if "" in self.alias:
             raise ValueError("alias has an empty name, must have at least 1 character")
         if self.port > 65535:
@@ -135,8 +137,8 @@ class ServeConfig:
             raise ValueError(complaint)
 
     @property
-    def orders(self) -> float:
-        """The head start in force, s; 0: first come, first served; infinite: shortest first."""
+    def orders(self) -> float | None:
+        """The head start that is set, s; 0: first come, first served; infinite: shortest first; None: none is."""
         return math.inf if self.shortest_first else self.head_start_s
 
     @property
@@ -174,7 +176,7 @@ def unused(config: ServeConfig) -> Iterator[str]:
         yield f"score is {config.score}, but no thought is probed"
     if config.shortest_first and config.head_start_s:
         yield f"head_start_s is {config.head_start_s:g}, but shortest_first is true: its head start is unlimited"
-    if config.pauses and not config.orders:
+    if config.pauses and config.orders == 0.0:
         yield "pauses is true, but head_start_s is 0: nobody goes before those that came first"
     if config.vllm_metrics and not config.metrics:
         yield "vllm_metrics is true, but metrics is false: there are none"

@@ -13,7 +13,7 @@ from laser.server.policy_choice import ChosenPolicy
 from models.profile.certificate import Certificate
 from models.profile.corners import outermost
 from models.profile.give_up import GiveUpLimit
-from models.profile.index import IndexLimit
+from models.profile.levers.index import IndexLimit
 from models.profile.tables import OperatingPoint
 
 
@@ -64,6 +64,9 @@ class LimitsReport(BaseModel):
     every: int | None = None  # tokens from one probe to the next; null: at transition points
     give_up: GiveUpReport | None = None  # lower threshold, below which a thought is given up; null: off
     index: IndexReport | None = None  # price at which a thought is closed by its index; null: off
+    skip: float | None = None  # chance of needing no thought from which a prompt is answered at once; null: off
+    width: int = 1  # thoughts of a prompt with which a request begins, where places are idle
+    vote: bool = False  # whether the answer that most of them give is served; else the one that ends first
 
 
 class CornerReport(BaseModel):
@@ -102,7 +105,9 @@ class RiskReport(BaseModel):
 
     risk: float  # mean charge that is kept
     peak: float  # of any one request's charge
-    requests: int  # that the policy may shorten at will, and that were served; they pay and earn
+    requests: (
+        int  # that the policy may shorten at will and that have begun; those that left before any exit do not count
+    )
     spent: float  # all charges so far
     charged: float  # mean charge so far
     left: float  # saved so far, to be spent
@@ -134,11 +139,22 @@ class SolverReport(BaseModel):
     error: str | None  # of the last answer; null: it was a plan, or there is none
 
 
+class OrderReport(BaseModel):
+    """In which order the waiting requests of one key and priority begin."""
+
+    kind: str  # first come, head start or shortest first
+    # nobody is overtaken by who came more than so many seconds later; 0: first come; null: shortest first, unbounded
+    head_start_s: float | None
+    pauses: bool  # whether running thoughts pause for waiting requests before them, if the engine can pause
+    note: str | None  # why this order serves, in words; null: it was named, or there is none to choose
+
+
 class ControllerReport(BaseModel):
     """Who decides and what is certified, and all that the load-aware policy knows, which is null for other policies."""
 
     policy: str  # its kind; of a user's own, module:Name
     note: str | None  # why this policy serves, in words; null: it was named
+    order: OrderReport | None = None  # of waiting requests; null: it is not told
     limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
     target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move
     certified: CertifiedReport | None = None  # what the profile certifies, whichever policy serves; null: no profile
@@ -165,11 +181,14 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         limits = {"any": _limits(chosen.policy.limits(None))}
         profile = chosen.certifying
         certified = None if profile is None else _certified(profile.points(), profile.certificate)
-        return ControllerReport(policy=chosen.name, note=chosen.note, limits=limits, certified=certified)
+        return ControllerReport(
+            policy=chosen.name, note=chosen.note, order=_order(chosen), limits=limits, certified=certified
+        )
     state = controller.status
     return ControllerReport(
         policy=chosen.name,
         note=chosen.note,
+        order=_order(chosen),
         limits=_by_class(state, state.limits),
         target=_by_class(state, state.target),
         certified=_certified(controller.certified, controller.certificate),
@@ -196,6 +215,17 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
     )
 
 
+def _order(chosen: ChosenPolicy) -> OrderReport:
+    order = chosen.order
+    head_start_s = order.order.head_start_s
+    return OrderReport(
+        kind=order.name,
+        head_start_s=head_start_s if math.isfinite(head_start_s) else None,
+        pauses=order.pauses,
+        note=chosen.order_note,
+    )
+
+
 def _certified(points: Sequence[OperatingPoint], certificate: Certificate) -> CertifiedReport:
     return CertifiedReport(
         corners=[CornerReport(threshold=one.threshold, budget=one.budget) for one in outermost(points)],
@@ -217,6 +247,9 @@ def _limits(limits: Limits) -> LimitsReport:
         every=limits.every,
         give_up=None if limits.give_up is None else _give_up(limits.give_up),
         index=None if limits.index is None else _index(limits.index),
+        skip=limits.skip,
+        width=limits.width,
+        vote=limits.race is not None and limits.race.vote,
     )
 
 

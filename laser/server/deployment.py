@@ -61,6 +61,7 @@ class Deployment:
             tells_length=self.chosen.order.forecast is not None,
             grammars=self.grammars,
             certified=None if certifying is None else corners(standing(certifying)),  # nobody pays for these
+            switch=None if certifying is None or certifying.cut_offs is None else certifying.cut_offs.switch,
         )
 
     def connect(self, left: Callable[[Outcome], None]) -> EngineThread:

@@ -58,6 +58,7 @@ class ChosenPolicy:
     observer: LoadObserver | None = None  # None: the policy needs none
     profile: Profile | None = None  # the model's; None: there is none
     order: ServingOrder = field(default_factory=ServingOrder)  # in which requests are served
+    order_note: str | None = None  # why they are; None: the order was named, or nothing was chosen
     note: str | None = None  # why this policy was chosen; None: it was named
     warns: bool = False  # whether the note says what is wrong with the profile
     certified: frozenset[AnswerKind] | None = None  # kinds of answers that its limits hold for; None: all
@@ -115,7 +116,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
     policy, note, warns = _auto(given, profile, missing, broken, config) if isinstance(given, Auto) else _Taken(given)
     name = kind_of(policy)
     if profile is None and (needs_profile(policy) or config.orders):
-        given_order = "shortest_first is set" if config.shortest_first else f"head_start_s is {config.head_start_s:g}"
+        given_order = "shortest_first is set" if config.shortest_first else f"head_start_s is {config.orders or 0.0:g}"
         what = f"policy is {name}" if needs_profile(policy) else given_order
         raise ProfileError(f"{what}, which needs a profile: {missing}")
     if broken and not warns:
@@ -127,6 +128,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
         max_batch=config.engine_options.max_batch,
         controller=lambda usable: _controller(config, usable, begins if late else None, ends),
     )
+    order, order_note = _order(config, profile)
     made = (policy if config.early_exit else _without_probes(policy)).make(context)
     for setting in CONTROLLER_KEYS:
         if getattr(config, setting) is not None and not ends:  # no controller was built
@@ -137,7 +139,8 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
         policy=made.policy,
         observer=made.observer,
         profile=profile,
-        order=ServingOrder.of(profile, head_start_s=config.orders, pauses=config.pauses),
+        order=order,
+        order_note=order_note,
         note=note and note.replace(str(place), place.name),  # clients do not see the path
         warns=warns,
         certified=frozenset(profile.answers) if profile is not None and _measured(config, policy) else None,
@@ -145,6 +148,20 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
         begins=tuple(begins),
         ends=tuple(ends),
     )
+
+
+def _order(config: ServeConfig, profile: Profile | None) -> tuple[ServingOrder, str | None]:
+    """Returns the order that is set, else the profile's, and why it serves; None: it is set, or there is none.
+
+    Raises ConfigError if thoughts are to pause in an order that is first come, first served.
+    """
+    kept = None if profile is None or config.orders is not None else profile.order
+    head_start_s = (0.0 if kept is None else kept.head_start_s) if config.orders is None else config.orders
+    if config.pauses and not head_start_s:
+        why = "there is no profile" if profile is None else "the profile has no head start"
+        raise ConfigError(f"pauses is true, but {why}, and head_start_s is not set: nobody goes before who came first")
+    order = ServingOrder.of(profile, head_start_s=head_start_s, pauses=config.pauses)
+    return order, None if kept is None else kept.reason
 
 
 class _Taken(NamedTuple):

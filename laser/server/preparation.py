@@ -65,6 +65,7 @@ class Preparation:
             budget=budget if fixed is None else None,
             max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
             difficulty=request.difficulty or self._class(answer, prompt),
+            ease=self._served.ease(prompt) if answer.kind is AnswerKind.SHORT else None,
             landing=landing,
             deadline_s=slo.by_s(max_tokens, stated_ms),
             ttft_s=slo.ttft_s,

@@ -279,7 +279,10 @@ class Service:
             lambda: (make(), request.echoed(chat), self._scoring(request)), caller, size
         )
         try:
-            ticket = await self._engine.submit(reasoning, probes=request.wants_probes, progress=request.streamed)
+            streamed = request.streamed
+            ticket = await self._engine.submit(
+                reasoning, probes=request.wants_probes, progress=streamed, streamed=streamed
+            )
         except CapacityError as error:
             raise ContextTooLong(str(error), param=request.limit_name) from error
         except EngineError as error:

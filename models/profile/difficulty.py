@@ -40,11 +40,13 @@ class Difficulty:
     def expected_tokens(self, prompt: Sequence[int]) -> float:
         """The geometric-mean thought length that prompts like this one need, tokens."""
         with np.errstate(over="ignore"):  # weights that were not learnt may overflow
-            return float(np.exp(_features(prompt) @ np.array(self.weights)))
+            return float(np.exp(prompt_features(prompt) @ np.array(self.weights)))
 
     def classify(self, prompt: Sequence[int]) -> str:
         """The class of a prompt, given as token ids with its chat template."""
-        return CLASSES[int(np.searchsorted(self.bounds, _features(prompt) @ np.array(self.weights), side="right"))]
+        return CLASSES[
+            int(np.searchsorted(self.bounds, prompt_features(prompt) @ np.array(self.weights), side="right"))
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def learn(prompts: Sequence[Sequence[int]], lengths: Sequence[int]) -> Learned:
         raise ValueError(f"{len(prompts)} prompts to learn difficulty from, must be at least {FEWEST}")
     if min(lengths) < 1:
         raise ValueError(f"the shortest thought has {min(lengths)} tokens, must have at least 1")
-    x = np.stack([_features(prompt) for prompt in prompts])
+    x = np.stack([prompt_features(prompt) for prompt in prompts])
     y = np.log(np.array(lengths, dtype=np.float64))
     fold = np.arange(len(y)) * FOLDS // len(y)
     fold = np.random.default_rng(0).permutation(fold)
@@ -93,8 +95,8 @@ def share_explained(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> f
     return 1.0 - float(np.square(predicted - y).mean()) / spread if spread > 0.0 else 0.0
 
 
-def _features(prompt: Sequence[int]) -> NDArray[np.float64]:
-    """log(1 + x) of the prompt's length and of its hashed counts of tokens and pairs, and a constant 1."""
+def prompt_features(prompt: Sequence[int]) -> NDArray[np.float64]:
+    """Returns log(1 + x) of the prompt's length and of its hashed counts of tokens and pairs, and a constant 1."""
     ids = np.array(prompt, dtype=np.uint64)
     found = np.zeros(2 * FEATURES)
     np.add.at(found, _bucket(ids), 1.0)

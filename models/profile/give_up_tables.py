@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from models.profile.certificate import ByClass, fewest_questions, upper_bound
+from models.profile.certificate import ByClass
 from models.profile.give_up import GiveUpCurve, check_ladder
+from models.profile.levers.ladder import Counts, LevelTable, certify_levels, nested, short_of
 
-CurveTable: TypeAlias = tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]  # [curve, class, threshold, budget]
-Counts: TypeAlias = npt.NDArray[np.int64]
+CurveTable: TypeAlias = LevelTable  # [curve, class, threshold, budget]
+LEVELS = "curves"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,12 @@ class GiveUpTables:
     def at_risk(self, epsilon: float, delta: float, count: int) -> GiveUpTables:
         """Returns the tables certified at another risk, on the same `count` questions."""
         columns = len(self.harmed) * len(self.harmed[0][0])
-        refused = self.unplaced or short_of(columns, epsilon, delta, count)
-        bounds, certified = certify_curves(np.array(self.harmed), count, epsilon, delta)
+        refused = self.unplaced or short_of(columns, epsilon, delta, count, LEVELS)
+        bounds, certified = certify_levels(np.array(self.harmed), count, epsilon, delta)
         return replace(
             self,
-            bounds=_nested(bounds),
-            certified=_nested(certified if refused is None else np.zeros_like(certified)),
+            bounds=nested(bounds),
+            certified=nested(certified if refused is None else np.zeros_like(certified)),
             refused=refused,
         )
 
@@ -77,36 +78,7 @@ class GiveUpTables:
             refused = f"no curve has a bound of {epsilon:g} or less, by bounds that hold for all corners at once"
         if refused is not None:
             certified[1:] = False
-        return replace(self, bounds=_nested(bounds), certified=_nested(certified), refused=refused)
-
-
-def short_of(columns: int, epsilon: float, delta: float, count: int) -> str | None:
-    """Returns why `count` questions are too few to certify any of these columns; None: they are enough."""
-    needed = fewest_questions(epsilon, delta, columns)
-    if count >= needed:
-        return None
-    return (
-        f"{count} questions certify, must be at least {needed} for a risk of {epsilon:g} at confidence {1 - delta:g} "
-        f"in {columns} columns of curves and budgets"
-    )
-
-
-def certify_curves(
-    harmed: Counts, count: int, epsilon: float, delta: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Returns upper bounds and what is certified, [without and curves, threshold, budget], strictest first on all axes.
-
-    In each column the first threshold that fails ends the column; a corner is certified if all corners within it are.
-    """
-    levels, _, budgets = harmed.shape
-    share = delta / (levels * budgets)
-    known = {int(k): upper_bound(int(k), count, share) for k in np.unique(harmed)}
-    bounds = np.vectorize(known.__getitem__, otypes=[np.float64])(harmed)
-    bounds[0, 0, 0] = 0.0  # the full thought is compared with itself
-    certified = bounds <= epsilon
-    for axis in (1, 2, 0):
-        certified = np.logical_and.accumulate(certified, axis=axis)
-    return bounds, certified
+        return replace(self, bounds=nested(bounds), certified=nested(certified), refused=refused)
 
 
 def give_up_tables(
@@ -125,8 +97,8 @@ def give_up_tables(
     unplaced: str | None = None,
 ) -> GiveUpTables:
     """Returns the tables, certified on `count` questions; `unplaced`: why the medians place no curve; None: they do."""
-    refused = unplaced or short_of(harmed.shape[0] * harmed.shape[2], epsilon, delta, count)
-    bounds, certified = certify_curves(harmed, count, epsilon, delta)
+    refused = unplaced or short_of(harmed.shape[0] * harmed.shape[2], epsilon, delta, count, LEVELS)
+    bounds, certified = certify_levels(harmed, count, epsilon, delta)
     return GiveUpTables(
         curves=tuple(curves),
         medians=tuple(medians),
@@ -134,14 +106,10 @@ def give_up_tables(
         tokens=tokens,
         accuracy=accuracy,
         p95_steps=p95_steps,
-        harmed=_nested(harmed),
-        bounds=_nested(bounds),
-        certified=_nested(certified if refused is None else np.zeros_like(certified)),
+        harmed=nested(harmed),
+        bounds=nested(bounds),
+        certified=nested(certified if refused is None else np.zeros_like(certified)),
         by_class=tuple(by_class),
         unplaced=unplaced,
         refused=refused,
     )
-
-
-def _nested(values: npt.NDArray[Any]) -> tuple[tuple[tuple[Any, ...], ...], ...]:
-    return tuple(tuple(tuple(row) for row in level) for level in values.tolist())

@@ -28,10 +28,14 @@ from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import Corner, Harm
 from models.profile.identity import ModelIdentity
-from models.profile.index import PriceIndexTables
 from models.profile.lever import Lever
+from models.profile.levers.index import PriceIndexTables
+from models.profile.levers.no_thought_tables import NoThoughtTables
+from models.profile.levers.points import answering_at_once, closing_at_prices, racing
+from models.profile.order import OrderChoice
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
+from models.profile.width import WidthTables
 
 FILE_NAME = "profile.json"  # beside the model's weights; of a GGUF file, NAME.profile.json
 
@@ -105,9 +109,12 @@ class Profile:
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
     index: PriceIndexTables | None = None  # points at which thoughts are closed by their index; None: not tabulated
+    order: OrderChoice | None = None  # of requests, chosen by simulation; None: none was simulated
+    width: WidthTables | None = None  # points at which several thoughts of a prompt race; None: not tabulated
     levers: frozenset[Lever] = (
         frozenset()
     )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
+    no_thought: NoThoughtTables | None = None  # points at which prompts are answered at once; None: not tabulated
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -126,41 +133,82 @@ class Profile:
             raise ValueError(f"index has tables of {found} classes and budgets, must be {shape[::2]}")
         if Lever.PRICE_INDEX in self.levers and self.index is None:
             raise ValueError("levers has price-index, must not: the profile has no index of running thoughts")
+        if Lever.PRICE_INDEX in self.levers and len(self.levers) > 1:
+            raise ValueError(f"levers has price-index and {len(self.levers) - 1} more, must have it alone")
+        if self.no_thought is not None and (found := np.shape(self.no_thought.tokens)[1:]) != shape:
+            raise ValueError(f"no_thought has tables of shape {found}, must be {shape}")
+        if Lever.NO_THOUGHT in self.levers and self.no_thought is None:
+            raise ValueError("levers has no-thought, must not: the profile has no points that answer at once")
         if Lever.GIVE_UP in self.levers and self.give_up is None:
             raise ValueError("levers has give-up, must not: the profile has no points at which thoughts are given up")
+        if self.width is not None and len(self.width.counts) != len(self.classes):
+            raise ValueError(f"width has {len(self.width.counts)} classes, must have {len(self.classes)}")
+        if Lever.WIDTH in self.levers and self.width is None:
+            raise ValueError("levers has width, must not: the profile has no points at which thoughts race")
         if len(self.counts) != len(self.classes):
             raise ValueError(f"counts has {len(self.counts)} entries, must have {len(self.classes)}: one a class")
         _check_falling("thresholds", self.thresholds)
         _check_falling("budgets", self.budgets)
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
-        """The points in use, in the order of the tables; the full thought comes first."""
+        """The points in use at which thoughts think alone, in the order of the tables; the full thought comes first."""
         if self.priced is not None:
-            prices = (None, *self.priced.prices)
-            return tuple(
-                OperatingPoint(threshold=None, budget=self.budgets[j], price=prices[i])
-                for _, i, j in self._places(certified_only)
-            )
+            return self._closing_at_prices(self.priced, certified_only).points
         curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
-        return tuple(
+        plain = tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
             for c, i, j in self._places(certified_only)
         )
+        at_once = self._answering_at_once(certified_only)
+        return plain if at_once is None else (*plain, *at_once.points)
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """The tables W and Q at `points`, as the optimiser takes them."""
+        if self.priced is not None:
+            return self._closing_at_prices(self.priced, certified_only)
         places = self._places(certified_only)
-        return OperatingTables(
+        plain = OperatingTables(
             classes=self.classes,
-            points=self.points(certified_only=certified_only),
+            points=self.points(certified_only=certified_only)[: len(places)],
             tokens=self._at("tokens", places),
             accuracy=self._at("accuracy", places),
             p95_steps=self._at("p95_steps", places),
             longest=self.max_tokens,
             charges=self._charges(places),
             medians=None if self.curves is None else self.curves.medians,
-            index=None if self.priced is None else self.priced.index,
         )
+        for lever in (self._answering_at_once(certified_only), self._racing(certified_only)):
+            plain = plain if lever is None else plain.joined(lever)
+        return plain
+
+    def _closing_at_prices(self, known: PriceIndexTables, certified_only: bool) -> OperatingTables:
+        places: list[tuple[int, int]] = [(0, 0)]
+        if not certified_only or self.refused is None:
+            places = known.points(certified_only=certified_only)
+        return closing_at_prices(known, places, self.budgets, classes=self.classes, longest=self.max_tokens)
+
+    def _answering_at_once(self, certified_only: bool) -> OperatingTables | None:
+        known = self.cut_offs
+        if known is None or (certified_only and self.refused is not None):
+            return None
+        return answering_at_once(
+            known, self.thresholds, self.budgets, classes=self.classes, longest=self.max_tokens,
+            certified_only=certified_only,
+        )  # fmt: skip
+
+    def _racing(self, certified_only: bool) -> OperatingTables | None:
+        if self.width is None or Lever.WIDTH not in self.levers:
+            return None
+        harm, alone = self.harm, np.array(self.accuracy)[:, 0, 0]
+        return racing(
+            self.width, alone, classes=self.classes, longest=self.max_tokens, certified_only=certified_only,
+            account=harm is not None, own=harm is not None and harm.own,
+        )  # fmt: skip
+
+    @property
+    def cut_offs(self) -> NoThoughtTables | None:
+        """The points at which prompts are answered at once, if they are in use; None: they are not."""
+        return self.no_thought if Lever.NO_THOUGHT in self.levers else None
 
     @property
     def curves(self) -> GiveUpTables | None:
@@ -187,8 +235,7 @@ class Profile:
 
     def _at(self, name: str, places: list[Corner]) -> npt.NDArray[np.float64]:
         """Returns a table [class, point] at these places."""
-        plain = self if self.priced is None else self.priced
-        levels = [getattr(plain, name), *(() if self.curves is None else getattr(self.curves, name))]
+        levels = [getattr(self, name), *(() if self.curves is None else getattr(self.curves, name))]
         table = np.array(levels, dtype=np.float64)
         return np.stack([table[c, :, i, j] for c, i, j in places], axis=1)
 
@@ -196,12 +243,12 @@ class Profile:
         """The points in use."""
         if certified_only and self.refused is not None:
             return [(0, 0, 0)]
-        if self.priced is not None:
-            every = np.ndindex(len(self.priced.harmed), len(self.budgets))
-            return [(0, i, j) for i, j in (self.priced.points() if certified_only else every)]
         levels: tuple[tuple[tuple[bool, ...], ...], ...] = (self.certificate.certified,)
         if self.curves is not None:
             levels = self.curves.certified
+        if self.cut_offs is not None:  # whose columns share δ with those that have none
+            both = np.array(levels[0]) & np.array(self.cut_offs.certified[0])
+            levels = (tuple(map(tuple, both.tolist())), *levels[1:])
         return [
             (c, i, j)
             for c, table in enumerate(levels)
@@ -268,6 +315,12 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["give_up"]
     if profile.index is None:
         del said["index"]
+    if profile.order is None:
+        del said["order"]
+    if profile.no_thought is None:
+        del said["no_thought"]
+    if profile.width is None:
+        del said["width"]
     del said["levers"]
     return said
 

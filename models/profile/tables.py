@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from models.files.checks import positive
 from models.profile.give_up import GiveUpCurve, check_ladder
-from models.profile.index import PriceIndex
+from models.profile.levers.index import PriceIndex
+from models.profile.width import RaceRule
 
 Array = npt.NDArray[np.float64]
 
@@ -31,15 +32,28 @@ class OperatingPoint:
     budget: int | None  # thinking tokens; None: no budget
     give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
     price: float | None = None  # of a token row, at which a thought's index closes it; None: it is closed by no index
+    skip: float | None = None  # the score from which a prompt is answered at once; None: none is
+    race: RaceRule | None = None  # how several thoughts of the prompt race; None: one thinks alone
 
     def __post_init__(self) -> None:
         positive(self, "threshold", "price")
+        if self.race is not None and (self.threshold, self.budget, self.give_up) != (None, None, None):
+            raise ValueError("race is given, must stand alone: full thoughts race")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
         if self.price is not None and self.threshold is not None:
             raise ValueError(f"threshold is {self.threshold} and price {self.price}, must be one of them")
+        if self.price is not None and (self.skip, self.race) != (None, None):
+            raise ValueError(f"price is {self.price} beside a cut-off or a race, must be without them")
+        if self.skip is not None and not 0.0 < self.skip < 1.0:
+            raise ValueError(f"skip is {self.skip}, must lie between 0 and 1")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
+
+    @property
+    def width(self) -> int:
+        """The number of thoughts of one prompt."""
+        return 1 if self.race is None else self.race.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,7 +70,7 @@ class OperatingTables:
 
     Means over mixtures and rate limits need numbers, so `thresholds` and `budgets` hold every point's as numbers:
     NEVER for no probing, `longest` for no budget. They are converted here, once; points themselves keep None. Lower
-    curves form a ladder, on which `levels` has each point's place.
+    curves form a ladder, on which `levels` has each point's place; `skips` has NEVER for no cut-off.
     """
 
     classes: tuple[str, ...]  # easiest first
@@ -72,6 +86,7 @@ class OperatingTables:
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
     levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
+    skips: Array = field(init=False)  # by point: the score from which a prompt is answered at once
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.points))
@@ -114,6 +129,9 @@ class OperatingTables:
         levels = np.array(self._levels(), dtype=np.intp)
         levels.setflags(write=False)
         object.__setattr__(self, "levels", levels)
+        skips = np.array([NEVER if point.skip is None else point.skip for point in self.points], dtype=np.float64)
+        skips.setflags(write=False)
+        object.__setattr__(self, "skips", skips)
 
     def numbers(self, point: OperatingPoint) -> tuple[float, float]:
         """Returns threshold and budget as numbers. Raises ValueError for no budget if there is no `longest` thought."""
@@ -129,6 +147,7 @@ class OperatingTables:
             & (self.budgets >= self.budgets[:, None])
             & (self.levels <= self.levels[:, None])
             & (self._prices() <= self._prices()[:, None])
+            & (self.skips >= self.skips[:, None])
         )
 
     def _prices(self) -> Array:
@@ -145,14 +164,22 @@ class OperatingTables:
         return [0 if point.give_up is None else places[point.give_up] for point in self.points]
 
     def beside(self, point: int) -> list[int]:
-        """Returns the points with the budget, lower curve and price of this one, itself included: any threshold."""
-        wanted = replace(self.points[point], threshold=None, give_up=None)
-        curve = self.points[point].give_up
+        """Returns the points that differ from this one in the threshold alone, itself included.
+
+        Thoughts race at none of them but itself.
+        """
+        wanted = self.points[point]
+        mine = (wanted.budget, wanted.give_up, wanted.skip, wanted.price)
         return [
             k
             for k, one in enumerate(self.points)
-            if one.give_up == curve and replace(one, threshold=None, give_up=None) == wanted
+            if k == point or ((one.budget, one.give_up, one.skip, one.price) == mine and one.race is None)
         ]
+
+    def alone(self) -> OperatingTables:
+        """Returns the tables without the points at which thoughts race, which stand behind all others."""
+        kept = [k for k, one in enumerate(self.points) if one.race is None]
+        return self if len(kept) == len(self.points) else self.at(kept)
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""

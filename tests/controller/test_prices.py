@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from controller.policy import Limits
 from controller.selection import choose, limits_at
 from controller.serving.ordering.remaining import RowForecast
 from models.profile.lever import Lever
+from models.profile.profile import ProfileError
 from models.profile.tables import PointId
 from tests.support.analysis_profile import CLASSES
 from tests.support.cutting_planes import best_by_cutting_planes, true_value
@@ -93,8 +95,13 @@ def test_rows_that_are_left_are_forecast_at_the_price() -> None:
 def test_it_is_off_by_default_and_stands_beside_no_other_lever() -> None:
     assert not LoadAware().levers
     assert LoadAware(price_index=True).levers == {Lever.PRICE_INDEX}
-    with pytest.raises(ValueError, match="price_index and give_up are both True"):
-        LoadAware(price_index=True, give_up=True)
+    for beside, lever in {"give_up": Lever.GIVE_UP, "no_thought": Lever.NO_THOUGHT, "width": Lever.WIDTH}.items():
+        with pytest.raises(ValueError, match=f"price_index and {beside} are both True, must be one of them"):
+            LoadAware(price_index=True, **{beside: True})
+        with pytest.raises(ProfileError, match=f"price_index and {beside} are both True, must be one of them"):
+            with_levers(price_index_profile(), {Lever.PRICE_INDEX, lever})
+        with pytest.raises(ValueError, match="levers has price-index"):
+            replace(USED, levers=frozenset({Lever.PRICE_INDEX, lever}))
     with pytest.raises(ValueError, match="price_index is True, must be False beside risk_peak"):
         LoadAware(price_index=True, risk=0.02, risk_peak=0.1)
     assert LoadAware(price_index=True, risk=0.02, risk_peak=0.02).levers

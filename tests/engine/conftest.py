@@ -11,6 +11,7 @@ import pytest
 
 from models.reasoner import bundled_model
 from tests.support.engines import EngineUnderTest, engine_under_test
+from tests.support.given_gguf import GIVEN, VARIABLE, given, save_widened
 from tests.support.on_gpu import ON_GPU
 from tests.support.tiny_models import Oracle, save_model
 
@@ -27,13 +28,18 @@ def copied(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Where a tiny random model of an architecture lies, or the bundled one; each is made once."""
+    """Where a tiny random model of an architecture lies, the bundled one, or the given one; each is made once."""
     made: dict[str, Path] = {}
+
+    def make(folder: Path, architecture: str) -> Path:
+        source = given() if architecture == GIVEN else None
+        if source is not None:
+            return save_widened(folder / "float32.gguf", source).parent
+        return copied(folder) if architecture == BUNDLED else save_model(folder, architecture)
 
     def find(architecture: str) -> Path:
         if architecture not in made:
-            folder = tmp_path_factory.mktemp(architecture)
-            made[architecture] = copied(folder) if architecture == BUNDLED else save_model(folder, architecture)
+            made[architecture] = make(tmp_path_factory.mktemp(architecture), architecture)
         return made[architecture]
 
     return find
@@ -53,8 +59,14 @@ def oracle_of(model_directory: Callable[[str], Path]) -> Callable[[str], Oracle]
 
 
 TORCH = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
-LLAMA = [f"llamacpp-{model}" for model in ("qwen3", "gemma3", "lfm2")]  # full attention, a window, a hybrid
-WHOLE = [pytest.param(f"llamacpp-{BUNDLED}", marks=pytest.mark.slow)]  # a trained model, as a GGUF file
+LLAMA = [
+    f"llamacpp-{model}" for model in ("qwen3", "qwen3-apart", "gemma3", "lfm2")
+]  # full attention, a window, a hybrid
+UNNAMED = pytest.mark.skipif(given() is None, reason=f"{VARIABLE} names no GGUF file of a real model")
+WHOLE = [  # trained models, as GGUF files
+    pytest.param(f"llamacpp-{BUNDLED}", marks=pytest.mark.slow),
+    pytest.param(f"llamacpp-{GIVEN}", marks=[pytest.mark.slow, UNNAMED]),
+]
 EXLLAMA = [f"exllama-{way}" for way in ("auto", "stock", "batched", "riding")]
 GPU = [pytest.param(f"gpu-{way}", marks=pytest.mark.gpu) for way in ("auto", "stock", "batched", "riding")]
 SIMULATED = "simulated"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.optimize import linprog
 
@@ -9,7 +11,7 @@ from controller.load import Load
 from controller.planning.objective import Objective
 from controller.risk.account import Allowance
 from models.profile.plant import Plant
-from models.profile.tables import OperatingTables
+from models.profile.tables import Charges, OperatingTables
 
 
 def true_value(tables: OperatingTables, objective: Objective, load: Load, plant: Plant, x: np.ndarray) -> float:
@@ -39,20 +41,25 @@ def mean_charge(tables: OperatingTables, rates: np.ndarray) -> np.ndarray:
 
 
 def best_by_cutting_planes(
-    tables: OperatingTables, objective: Objective, load: Load, plant: Plant, allowance: Allowance | None = None
-) -> np.ndarray:
-    """The optimum over all points, no hull: linear programs with ever more tangents of the true N(D)."""
+    tables: OperatingTables, objective: Objective, load: Load, plant: Plant, allowance: Allowance | None = None,
+    corners: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The optimum over all points, no hull: linear programs with ever more tangents of the true N(D).
+
+    `corners`: of each point, the number of the corner that classes share while it is in force; None: they share none.
+    """
     rates = np.maximum(load.rates, objective.min_rate)
     tokens, accuracy = with_shedding(tables, objective)
     classes, columns = tokens.shape
     work = ((rates * load.work_ratio)[:, None] * tokens).ravel() / plant.capacity
-    # variables: x, N, capacity slack, floor slacks
-    count = classes * columns + 2 + classes
+    # variables: x, N, capacity slack, floor slacks, shares of time of corners
+    shared = 0 if corners is None else int(corners.max()) + 1
+    count = classes * columns + 2 + classes + shared
     cost = np.zeros(count)
     cost[: classes * columns] = -(rates[:, None] * accuracy).ravel() / rates.sum()
     cost[classes * columns] = objective.latency_weight / rates.sum()
     cost[classes * columns + 1] = objective.capacity_penalty
-    cost[classes * columns + 2 :] = objective.floor_penalty * rates / rates.sum()
+    cost[classes * columns + 2 : count - shared] = objective.floor_penalty * rates / rates.sum()
     simplex = np.zeros((classes, count))
     cap = np.zeros(count)
     cap[: classes * columns], cap[classes * columns + 1] = work, -1.0
@@ -70,6 +77,15 @@ def best_by_cutting_planes(
             rows.append(row)
             limits.append(-objective.accuracy_floors[d])
 
+        for corner in range(shared):
+            row = np.zeros(count)
+            row[d * columns + 1 : (d + 1) * columns] = corners == corner
+            row[count - shared + corner] = -1.0
+            rows.append(row)
+            limits.append(0.0)
+    if shared:
+        simplex = np.vstack([simplex, np.arange(count) >= count - shared])
+
     def cut(rho: float) -> None:
         step = 1e-5
         low, high = (plant.in_system(plant.capacity * (rho + sign * step)) for sign in (-1, 1))
@@ -82,10 +98,45 @@ def best_by_cutting_planes(
     for rho in (0.01, 0.5, 0.9):
         cut(rho)
     for _ in range(60):
-        found = linprog(cost, A_ub=np.array(rows), b_ub=limits, A_eq=simplex, b_eq=np.ones(classes))
+        found = linprog(cost, A_ub=np.array(rows), b_ub=limits, A_eq=simplex, b_eq=np.ones(len(simplex)))
         assert found.success
         rho = float(work @ found.x[: classes * columns])
         if plant.in_system(plant.capacity * rho) - found.x[classes * columns] < 1e-5:
             break
         cut(max(rho, 1e-3))
     return found.x[: classes * columns].reshape(classes, columns)
+
+
+def in_corners(tables: OperatingTables) -> tuple[OperatingTables, np.ndarray]:
+    """Tables with each point once for each corner that it lies in, charged for that; and the corner of each."""
+    assert tables.charges is not None
+    corner, point = np.nonzero(tables.inside())
+    every = tables.at(point.tolist())
+    return replace(every, charges=Charges(of=tables.charges.of[:, corner], own=True)), corner
+
+
+def least_charge(tables: OperatingTables, rates: np.ndarray, mixture: np.ndarray) -> float:
+    """The least mean charge of a mixture [class, point] where all classes are in one corner at any time."""
+    every, corner = in_corners(tables)
+    classes, points = mixture.shape
+    point = np.nonzero(tables.inside())[1]
+    charge = mean_charge(every, rates).reshape(classes, -1)[:, 1:]
+    columns, shared = len(corner), int(corner.max()) + 1
+    count = classes * columns + shared
+    same, within = [], []
+    for d in range(classes):
+        for k in range(points):
+            row = np.zeros(count)
+            row[d * columns : (d + 1) * columns] = point == k
+            same.append(row)
+        for g in range(shared):
+            row = np.zeros(count)
+            row[d * columns : (d + 1) * columns] = corner == g
+            row[classes * columns + g] = -1.0
+            within.append(row)
+    found = linprog(
+        np.concatenate([charge.ravel(), np.zeros(shared)]), A_ub=np.array(within), b_ub=np.full(len(within), 1e-7),
+        A_eq=np.vstack([*same, np.arange(count) >= classes * columns]), b_eq=[*mixture.ravel(), 1.0],
+    )  # fmt: skip
+    assert found.success
+    return float(found.fun)

@@ -93,6 +93,7 @@ class Driven:
                 threshold=limits.threshold,
                 budget=limits.budget,
                 give_up=curve,
+                skip=limits.skip,
                 price=None if limits.index is None else limits.index.price,
             )
             assert point in self.controller.certified

@@ -38,6 +38,7 @@ class EngineUnderTest:
     vocabulary: int = VOCABULARY
     # of a probe, by its suffix's tokens and its steps: here the suffix at once, then the answer token by token
     rows_after: Callable[[int, int], int] = lambda suffix, steps: suffix + steps - 1
+    rests: bool = False  # a paused sequence gives its memory back, and finds again what is still there
     digests: bool = False  # the model's logits are digests, so they are batch invariant whatever engine decodes them
 
     @cached_property
@@ -62,6 +63,8 @@ def engine_under_test(
             return torch_engine(runner, architecture, model_directory, oracle_of)
         case "llamacpp", architecture:
             return llama_engine(architecture, model_directory, oracle_of)
+        case "llamacpp", architecture, "apart":
+            return llama_engine(architecture, model_directory, oracle_of, shared=False)
         case "exllama", way:
             return exllama_engine(way)
         case ["simulated"]:
@@ -83,7 +86,7 @@ def exllama_engine(way: str) -> EngineUnderTest:
             cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk, lease_pages=2, way=ProbeWay(way), page=8
         )
 
-    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way), digests=True)
+    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way), digests=True, rests=True)
 
 
 def rows_of(way: str) -> Callable[[int, int], int]:
@@ -112,7 +115,7 @@ def gpu_engine(way: str) -> EngineUnderTest:
         engine: Engine = open_on_gpu(bundled_model(), config)
         return engine
 
-    return EngineUnderTest(open=open_, oracle=bundled_oracle(), rows_after=rows_of(way))
+    return EngineUnderTest(open=open_, oracle=bundled_oracle(), rows_after=rows_of(way), rests=True)
 
 
 def torch_engine(
@@ -131,23 +134,33 @@ def torch_engine(
 
 
 def llama_engine(
-    architecture: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
+    architecture: str,
+    model_directory: Callable[[str], Path],
+    oracle_of: Callable[[str], Oracle],
+    *,
+    shared: bool = True,
 ) -> EngineUnderTest:
-    """The llama.cpp engine in float32: transformers' weights where it has them, else against llama.cpp's own loop."""
+    """The llama.cpp engine in float32: transformers' weights where it has them, else against llama.cpp's own loop.
+
+    Not `shared`: there are as many cells for each sequence, and for each probe, as else for all.
+    """
     needs_llama()
     from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
     from engine.llamacpp.engine import LlamaEngine
+    from tests.support.given_gguf import GIVEN
     from tests.support.llama_loop import LoopOracle
     from tests.support.tiny_ggufs import ARCHITECTURES, load_gguf
 
     model = load_gguf(architecture, model_directory)
-    oracle = LoopOracle(model) if architecture in ARCHITECTURES else oracle_of(architecture)
+    oracle = LoopOracle(model) if architecture in (*ARCHITECTURES, GIVEN) else oracle_of(architecture)
 
     def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
         config = LlamaConfig(
-            cells=cells,
+            cells=cells if shared else 2 * max_batch * cells,
+            shared=shared,
             max_batch=max_batch,
             prefill_chunk=prefill_chunk,
+            paused=8,
             kv_type=KVType.F32,
             flash_attention=FlashAttention.OFF,
         )

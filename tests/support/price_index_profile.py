@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.profile.index import AGES, CONFIDENCES, PricedTable, PriceIndex, PriceIndexTables, price_index_tables
+from models.profile.levers.index import AGES, CONFIDENCES, PricedTable, PriceIndex, PriceIndexTables, price_index_tables
 from models.profile.profile import Profile
 from tests.support.analysis_profile import BUDGETS, CLASSES, made_profile
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from controller.policies.definition import Made, constant
 from controller.policy import Limits
-from models.profile.index import IndexLimit
+from models.profile.levers.index import IndexLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

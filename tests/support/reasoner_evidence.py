@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.reasoner.evidence import ReasonerEvidence
-from benchmarks.reasoner.replies import SampledReply
 from engine.base import ProbeSpec
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from experiments.question import Question

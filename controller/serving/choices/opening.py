@@ -93,6 +93,26 @@ class Opening:
             )
         return together
 
+    def rival(self, lead: ActiveRequest, id: RequestId, request: ReasoningRequest, place: int) -> ActiveRequest:
+        """Returns one more thought of a request that begins, still empty; `place`: in their race, from 1 on."""
+        return ActiveRequest(
+            id=id,
+            request=request,
+            sink=lead.sink,
+            observe=None,
+            reply=self._reply(request, lead.sink, 0),
+            submitted_s=lead.submitted_s,
+            landing=lead.landing,
+            finder=self._finder(request),
+            budget_cap=lead.budget_cap,
+            answer_room=lead.answer_room,
+            prompt_tokens=len(request.prompt),
+            cells=lead.cells,
+            claim=lead.claim,
+            together=lead.together,
+            choice=place,
+        )
+
     def for_engine(
         self, request: ReasoningRequest, landing: tuple[int, ...] = (), *, banned: frozenset[int] = frozenset(),
         constraint: Constraint | None = None,

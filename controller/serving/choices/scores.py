@@ -69,11 +69,20 @@ class ReplyScores:
         self._wanted = wanted
         self._come: deque[TokenScore | None] = deque()
         self._thought: list[TokenScore | None] = []
+        self._read: tuple[int, Sequence[float]] = 0, ()
+
+    def expect(self, behind: int, log_probs: Sequence[float]) -> None:
+        """Of the tokens that come next, those `behind` the first so many have been read before, by a trial."""
+        self._read = behind, log_probs
 
     def come(self, tokens: Sequence[int], known: Sequence[TokenLogProbs | None]) -> None:
         """Tokens have come; `known`: one entry for each, or none at all."""
-        if self._wanted:
-            self._come = deque(map(TokenScore.of, tokens, known or [None] * len(tokens)))
+        if not self._wanted:
+            return
+        self._come = deque(map(TokenScore.of, tokens, known or [None] * len(tokens)))
+        (behind, read), self._read = self._read, (0, ())
+        for place, (token, log_prob) in enumerate(zip(tokens[behind:], read, strict=False), start=behind):
+            self._come[place] = self._come[place] or TokenScore(token, log_prob)
 
     def next(self) -> tuple[TokenScore | None, ...]:
         """Takes out the score of the next token that has come."""

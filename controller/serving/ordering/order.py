@@ -19,7 +19,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from models.errors import LaserError
 from models.files.checks import positive
+
+
+class OrderError(LaserError, ValueError):
+    """An order that cannot be; the message names the setting, its value and its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Order:
 
     def __post_init__(self) -> None:
         if not self.head_start_s >= 0.0:
-            raise ValueError(f"head_start_s is {self.head_start_s}, must be at least 0")
+            raise OrderError(f"head_start_s is {self.head_start_s}, must be at least 0")
         positive(self, "usual_rows")
 
     def place(self, came_s: float, rows: float) -> float:

@@ -39,9 +39,10 @@ class RowForecast:
     curves: tuple[GiveUpCurve | None, ...]  # below which thoughts are given up, lowest first; None: none is
     mean: CurveTable  # rows
     spread: Table  # σ of the log rows, the same under every curve
-    prices: tuple[float, ...]  # at which thoughts are closed by their index, rising; empty: none is tabulated
-    priced: Table  # rows [class, price, budget]: never probed, then at each price
     usual_rows: float  # mean of all classes at the cheapest certified point: where requests queue, exits are lax
+    answer_rows: float  # of a reply beyond its thought, about: what thoughts of the shortest budget cost more than that
+    prices: tuple[float, ...] = ()  # at which thoughts are closed by their index, rising; empty: none is tabulated
+    priced: Table = ()  # rows [class, price, budget]: never probed, then at each price
 
     @classmethod
     def of(cls, profile: Profile) -> RowForecast:
@@ -54,6 +55,8 @@ class RowForecast:
         square = np.array(profile.square)
         square = np.concatenate((square, np.average(square, axis=0, weights=counts)[None]))
         cv2 = np.maximum(square / np.square(mean[0]) - 1.0, 0.0)
+        shortest = profile.budgets[-1]
+        beyond = LEAST if shortest is None else float(mean[0][-1][0][-1]) - shortest
         return cls(
             classes=profile.classes,
             thresholds=profile.thresholds,
@@ -64,6 +67,7 @@ class RowForecast:
             prices=() if priced is None else priced.prices,
             priced=_rows(np.concatenate((by_price, np.average(by_price, axis=0, weights=counts)[None]))),
             usual_rows=float(np.average(profile.tables().tokens, axis=0, weights=counts).min()),
+            answer_rows=max(LEAST, beyond),
         )
 
     def rows(self, difficulty: str | None, limits: Limits, *, length: float = 0.0, attained: float = 0.0) -> float:
@@ -81,7 +85,10 @@ class RowForecast:
             mean = self.priced[at][1 + self.prices.index(limits.index.price)][j]
         if length > 0.0:
             mean *= length / self.mean[0][at][0][0]
-        return max(LEAST, mean_excess(mean, spread, attained))
+        rows = mean_excess(mean, spread, attained)
+        if limits.budget != self.budgets[j] and limits.budget is not None:  # it is shorter than the tables' next
+            rows = min(rows, limits.budget + self.answer_rows - attained)
+        return max(LEAST, rows)
 
     def _point(self, limits: Limits) -> tuple[int, int]:
         """Returns where the tables hold the laxest point that is at least as strict as the limits."""

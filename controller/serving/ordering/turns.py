@@ -2,9 +2,10 @@
 
 Where pauses are on, running, paused and waiting requests share one order: at a full batch the next request of the
 queue takes the place of the running thought that stands furthest behind it, if both are of the same tenant and
-priority; a place that frees goes to a paused thought before a waiting request that stands behind it, or that is
-another tenant's. So turns between tenants stay the queue's, the batch stays as full as without pauses, and nobody is
-overtaken by more than the order allows. A paused thought keeps its memory.
+priority. A paused thought goes on at a turn of its own: its tenant is not charged for what is left of it until then,
+and a place that frees goes to it or to the queue's head as the queue would choose between two that wait. So turns
+between tenants and priorities stay the queue's, the batch stays as full as without pauses, and nobody is overtaken by
+more than the order allows. A paused thought keeps its memory, which alone bounds how many are paused.
 
 No thought pauses while the batch has a place. A step of b rows takes a + c·b: without the row of one the others gain
 c·(b − 1) a step, and that one loses a for each row that it makes up later, and those beside it then lose c again. So it
@@ -14,14 +15,15 @@ would pay only where c·(b − 1) > a and nobody comes meanwhile, as no loop can
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from controller.policy import Policy
+from controller.policy import Limits
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission
 from controller.serving.engine_requests import EngineRequests
 from controller.serving.fair_queue import Claim
-from controller.serving.ordering.order import Order
+from controller.serving.ordering.order import Order, OrderError
 from controller.serving.ordering.remaining import RowForecast
 from controller.serving.request import ReasoningRequest
 from models.profile.profile import Profile
@@ -39,9 +41,32 @@ class ServingOrder:
         if self.forecast is None and (self.order.head_start_s or self.pauses):
             raise ValueError("a head start and pauses need a forecast of requests' rows, which a profile gives")
 
+    @property
+    def name(self) -> str:
+        """`first come`, `head start` or `shortest first`."""
+        if not self.order.head_start_s:
+            return "first come"
+        return "head start" if math.isfinite(self.order.head_start_s) else "shortest first"
+
+    @property
+    def words(self) -> str:
+        """The order and its bound in words."""
+        pauses = ", running ones pause for it" if self.pauses else ""
+        match self.name:
+            case "first come":
+                return "first come, first served"
+            case "head start":
+                return (
+                    f"who is predicted short goes before who came up to {self.order.head_start_s:.3g} s earlier{pauses}"
+                )
+            case _:
+                return f"shortest first, without a bound on the wait{pauses}"
+
     @classmethod
     def of(cls, profile: Profile | None, *, head_start_s: float, pauses: bool = False) -> ServingOrder:
-        """Returns the order by what a profile tells of requests' rows; None: it tells nothing. Raises ValueError."""
+        """Returns the order by what a profile tells of requests' rows; None: it tells nothing. Raises OrderError."""
+        if pauses and not head_start_s:
+            raise OrderError("pauses is true, but head_start_s is 0: nobody goes before those that came first")
         if profile is None or not head_start_s:
             return cls(order=Order(head_start_s=head_start_s))
         forecast = RowForecast.of(profile)
@@ -53,17 +78,22 @@ class ServingTurns:
     """Gives the turns of the requests of one loop."""
 
     def __init__(
-        self, serving: ServingOrder | None, *, policy: Policy, admission: Admission[ActiveRequest],
-        in_engine: EngineRequests,
+        self, serving: ServingOrder | None, *, foreseen: Callable[[ReasoningRequest], Limits],
+        admission: Admission[ActiveRequest], in_engine: EngineRequests,
     ) -> None:  # fmt: skip
-        """`serving` None: first come, first served."""
+        """`serving` None: first come, first served; `foreseen`: returns the limits of a request that comes now.
+
+        Raises UnsupportedError if thoughts are to pause in an engine that cannot have them pause.
+        """
         serving = serving or ServingOrder()
         self._order = serving.order
         self._forecast = serving.forecast
-        self._policy = policy
+        self._foreseen = foreseen
         self._admission = admission
         self._in_engine = in_engine
-        self._pauses = serving.pauses and in_engine.can_pause
+        self._pauses = serving.pauses
+        if serving.pauses:
+            in_engine.need_pauses()
 
     def claim(self, request: ReasoningRequest, usual_rows: float | None, now: float) -> Claim:
         """Returns the claim of a request that comes now, with its place in the order and its expected cost.
@@ -74,53 +104,73 @@ class ServingTurns:
         cost = len(request.prompt) + request.choices * expected
         rows = 0.0
         if self._forecast is not None:
-            limits = request.fixed or self._policy.limits(request.difficulty)
-            rows = self._forecast.rows(request.difficulty, limits, length=request.claim.length)
+            rows = self._forecast.rows(request.difficulty, self._foreseen(request), length=request.claim.length)
         return replace(request.claim, cost=cost, place=self._order.place(now, _at_most(request, rows)))
 
-    def next(self) -> ActiveRequest | None:
-        """Takes the request out of the queue that begins now, and returns it; None: none does."""
-        running = self._make_up() if self._pauses else len(self._in_engine)
+    def next(self, step: int) -> ActiveRequest | None:
+        """Takes the request out of the queue that begins now, and returns it; None: none does. `step`: the loop's."""
+        running = self._make_up(step) if self._pauses else len(self._in_engine)
         head = self._admission.head()
         if head is None:
             return None
         if self._pauses and not self._admission.slot_free(running) and self._in_engine.has_room(head.together.cells):
-            running -= self._make_way(head)
+            running -= self._make_way(head, step)
         return self._admission.next(running, lambda lead: self._in_engine.fits(lead.together.cells))
 
-    def _make_up(self) -> int:
+    def _make_up(self, step: int) -> int:
         """Has paused thoughts go on whose turn it is; returns the number of requests that run or are about to."""
-        paused = sorted((self._place(active), active.id, active) for active in self._in_engine if active.paused)
-        running, head = len(self._in_engine) - len(paused), self._admission.head()
-        for place, _, active in paused:
-            waits = head is not None and self._goes_before(head, place, active)
-            if active.ending or (self._admission.slot_free(running) and not waits):
-                self._in_engine.resume(active)
-                running += 1
+        paused = [active for active in self._in_engine if active.paused]
+        running = len(self._in_engine) - len(paused)
+        while paused:
+            first = min(paused, key=self._rank)
+            if not first.ending and not (self._admission.slot_free(running) and not self._head_goes_before(first)):
+                break
+            self._admission.go_on(first.claim, first.deferred)
+            self._in_engine.resume(first, step)
+            paused.remove(first)
+            running += 1
         return running
 
-    def _make_way(self, head: ActiveRequest) -> int:
+    def _make_way(self, head: ActiveRequest, step: int) -> int:
         """Pauses the running thought that stands furthest behind the queue's head; returns how many: 1, or 0."""
         behind = [(self._place(active), active.id, active) for active in self._in_engine if _may_pause(active, head)]
         place, _, last = max(behind, default=(-math.inf, 0, head))
         if place <= head.claim.place:
             return 0
-        self._in_engine.pause(last)
+        left = self._left(last)
+        self._in_engine.pause(last, step, left)
+        self._admission.defer(last.claim, left)
         return 1
 
-    def _goes_before(self, head: ActiveRequest, place: float, paused: ActiveRequest) -> bool:
-        """Whether the queue's head begins before a paused thought, which stands at `place`, goes on."""
-        return _alike(head, paused) and head.claim.place < place and self._in_engine.has_room(head.together.cells)
+    def _rank(self, paused: ActiveRequest) -> tuple[bool, float, int, float, int]:
+        """Returns what paused thoughts go on by, the smallest first: as the queue orders those that wait in it."""
+        start = self._admission.start(paused.claim)
+        return not paused.ending, start, paused.claim.priority, self._place(paused), paused.id
+
+    def _head_goes_before(self, paused: ActiveRequest) -> bool:
+        """Whether the queue's head begins before a paused thought goes on."""
+        head = self._admission.head()
+        if head is None or not self._in_engine.has_room(head.together.cells):
+            return False
+        if head.claim.tenant != paused.claim.tenant:
+            return self._admission.start(head.claim) < self._admission.start(paused.claim)
+        mine, its = self._place(paused), head.claim
+        return (its.priority, its.place) < (paused.claim.priority, mine)
 
     def _place(self, active: ActiveRequest) -> float:
         """Returns the place of a request that the engine has, by what it still needs; the first, if its end is due."""
         if self._forecast is None or active.ending:
             return -math.inf
+        return self._order.place(active.submitted_s, self._left(active))
+
+    def _left(self, active: ActiveRequest) -> float:
+        """Returns the rows that a request which the engine has still needs, about."""
+        assert self._forecast is not None, "pauses need a forecast"
         request = active.request
         rows = self._forecast.rows(
             request.difficulty, active.in_force, length=active.claim.length, attained=float(active.rows)
         )
-        return self._order.place(active.submitted_s, _at_most(request, rows))
+        return _at_most(request, rows)
 
 
 def _at_most(request: ReasoningRequest, rows: float) -> float:

@@ -10,7 +10,7 @@ from controller.serving.signals.base import Asks, Signal, make_signal
 from controller.serving.signals.price_index import PricePassed
 from engine.base import MARGIN, Probed, ProbeSpec
 from models.errors import LaserError
-from models.profile.index import IndexLimit
+from models.profile.levers.index import IndexLimit
 
 
 class SignalError(LaserError, ValueError):

@@ -9,7 +9,7 @@ from typing import ClassVar
 from controller.serving.request import ExitReason
 from controller.serving.signals.base import Asks
 from engine.base import Probed
-from models.profile.index import IndexLimit
+from models.profile.levers.index import IndexLimit
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from experiments.calibration.pricing.stopping import ProbedPath, fitted_index, g
 from experiments.calibration.replayed_probe import ReplayedProbe
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import score_of
-from models.profile.index import AGES, CONFIDENCES, IndexLimit, PriceIndex, PriceIndexTables, price_index_tables
+from models.profile.levers.index import AGES, CONFIDENCES, IndexLimit, PriceIndex, PriceIndexTables, price_index_tables
 
 PRICES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5)  # of a row, right answers a median thought
 PSEUDO = (5.0, 20.0, 80.0)  # probes that a prior may count for; cross-validation chooses

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from experiments.calibration.traces import ThoughtTrace
 from experiments.evaluation.sweeps import ENDING, score_of
-from models.profile.index import AGES, CONFIDENCES, PriceIndex
+from models.profile.levers.index import AGES, CONFIDENCES, PriceIndex
 from models.score import Score
 
 Array = npt.NDArray[np.float64]
@@ -147,7 +147,8 @@ def _usual_moves(onward: Array, seen: Array, ends: Array) -> Array:
     goes = 1.0 - (ends.sum(axis=1) + 1.0) / (seen.sum(axis=1) + 2.0)
     age /= age.sum(axis=1, keepdims=True)
     confidence /= confidence.sum(axis=1, keepdims=True)
-    return goes[:, None, None, None] * age[:, None, :, None] * confidence[None, :, None, :]
+    prior: Array = goes[:, None, None, None] * age[:, None, :, None] * confidence[None, :, None, :]
+    return prior
 
 
 def fitted_index(paths: Sequence[ProbedPath], medians: Sequence[float], unit: float, pseudo: float) -> PriceIndex:

@@ -104,14 +104,15 @@ def order_options(command: Command) -> Command:
         click.option(
             "--pauses/--no-pauses",
             default=None,
-            help="Have running thoughts pause for waiting requests that go before them by --head-start-s, if the "
-            "engine can pause. [default: no-pauses]",
+            help="Have running thoughts pause for waiting requests that go before them by --head-start-s. "
+            "[default: no-pauses]",
         ),
         click.option(
             "--head-start-s",
             type=ShownFloatRange(0.0),
             help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted "
-            "shorter (needs a profile). [default: 0, first come, first served]",
+            "shorter (needs a profile); 0: first come, inf: shortest first. [default: as the profile's simulation "
+            "chose, else 0]",
         ),
     ):
         command = option(command)

@@ -15,6 +15,7 @@ EXITS: dict[str, str] = {
     ExitReason.CONFIDENCE: "were sure",
     ExitReason.HOPELESS: "were given up",
     ExitReason.PRICE: "were worth no more tokens",
+    ExitReason.SKIPPED: "needed none",
     ExitReason.BUDGET: "had spent their budget",
     ExitReason.NATURAL: "thought to their end",
     ExitReason.CONSISTENCY: "had probes that agreed",
@@ -74,6 +75,8 @@ def why_ended(one: EndedRequest) -> str:
             return f"given up: {one.confidence or 0.0:.2f} sure after {one.thought_tokens} tokens"
         case ExitReason.PRICE:
             return f"more was not worth its tokens: {one.confidence or 0.0:.2f} sure after {one.thought_tokens}"
+        case ExitReason.SKIPPED:
+            return "needed no thought"
         case ExitReason.BUDGET:
             return f"its budget of {one.budget} was spent"
         case ExitReason.NATURAL:
@@ -149,9 +152,15 @@ def sentence(status: Status) -> str:
 
 
 def _rule(limits: Collection[LimitsReport]) -> str:
-    """Says when these limits close a thought."""
+    """Says when these limits close a thought, and whether some prompts get none."""
+    skips = any(each.skip is not None for each in limits)
+    return f"{_closing(limits)}{'; prompts that need none are answered at once' if skips else ''}"
+
+
+def _closing(limits: Collection[LimitsReport]) -> str:
     all_of_them = [each.threshold for each in limits]
     bounds = sorted(each for each in all_of_them if each is not None)
+    race = "; several of a prompt race where places are idle" if any(each.width > 1 for each in limits) else ""
     if not bounds:
         if any(each.agree is not None for each in limits):
             return "Thoughts are closed once their probes agree"
@@ -161,9 +170,9 @@ def _rule(limits: Collection[LimitsReport]) -> str:
             return f"Thoughts are closed once {' or '.join(names)} says so"
         if any(each.index is not None for each in limits):
             return "Thoughts are closed once more of them is not worth its tokens"
-        return "Thoughts are not probed now"
+        return f"Thoughts are not probed now{race}"
     low, high = threshold(bounds[0]), threshold(bounds[-1])
     sure = f"{low} sure" if low == high else f"{low} to {high} sure, by class"
     rest = "; some classes are not probed" if len(bounds) < len(all_of_them) else ""
     hopeless = "; hopeless ones are given up" if any(each.give_up is not None for each in limits) else ""
-    return f"Thoughts are closed once they are {sure}{rest}{hopeless}"
+    return f"Thoughts are closed once they are {sure}{rest}{hopeless}{race}"

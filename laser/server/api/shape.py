@@ -140,9 +140,12 @@ def written(time_s: int) -> str:
 def usage(*outcomes: Outcome) -> Usage:
     """Returns what the client has sent and the model has decoded for it, in tokens; words of the server are neither.
 
+    Thoughts that have lost a race were decoded for it, too.
+
     `outcomes`: of all replies to the request, whose prompt counts once.
     """
-    sent, decoded = sum(each.sent_tokens for each in outcomes), sum(each.decoded_tokens for each in outcomes)
+    sent = sum(each.sent_tokens for each in outcomes)
+    decoded = sum(each.decoded_tokens + each.raced_rows for each in outcomes)
     return Usage(
         prompt_tokens=sent,
         completion_tokens=decoded,
@@ -185,6 +188,8 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         probe_tokens=thought.probe_rows,
         withdrawn_tokens=thought.withdrawn_tokens,
         forced_tokens=outcome.put_in,
+        width=outcome.width,
+        raced_tokens=outcome.raced_rows,
         reproducible=outcome.reproducible,
         queue_ms=round(outcome.queue_s * 1e3, 3),
         ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
@@ -207,7 +212,8 @@ class Usage(BaseModel):
     """What the client has sent and the model has decoded for it, in tokens."""
 
     prompt_tokens: int  # what the client sent, in the chat template
-    completion_tokens: int  # what the model decoded for the reply: thought, markers and answer
+    # what the model decoded for the reply: thought, markers and answer, and the thoughts that have lost a race for it
+    completion_tokens: int
     total_tokens: int  # the sum of both
     completion_tokens_details: TokenDetails  # of the completion's tokens
 
@@ -228,6 +234,8 @@ class LaserDetails(BaseModel):
     probe_tokens: int  # token rows that the probes cost; those of a probe that became the answer are forced ones
     withdrawn_tokens: int  # decoded beside a probe that was then adopted, and dropped
     forced_tokens: int  # words of the server's in the reply
+    width: int = 1  # thoughts of the prompt that raced for the reply, where places were idle; 1: it had one alone
+    raced_tokens: int = 0  # decoded for thoughts that lost the race; they count among the completion's tokens
     # whether the same request with the same seed gets the same reply, whatever else the server does: false where the
     # engine's arithmetic depends on what is decoded beside it, or the end of the thought on load or time
     reproducible: bool

@@ -1,12 +1,13 @@
 """Runs a serving loop by commands from a queue, on one thread; what comes of them goes out as events.
 
 The queue is emptied between two steps. The thread blocks on it while there is nothing to decode. All events of a step
-go out together.
+go out together; where steps are short, the texts of several do.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import time
 from collections.abc import Callable
@@ -51,6 +52,8 @@ from models.grammar.grammar import GrammarError
 log = logging.getLogger(__name__)
 
 SHUTTING_DOWN = "the server is shutting down"
+HOLD_S = 0.005  # s that texts may wait for the next step's: to wake who receives them takes a fifth of a short one
+HELD = 1024  # events that wait, at most, for the end of replies that nobody reads before
 IDLE_S = 0.5  # s between two `idle` calls of an observed loop that has no requests
 
 Counting: TypeAlias = Callable[[ReasoningRequest, Outcome, int], None]
@@ -88,6 +91,8 @@ class LoopDriver:
         self._outbox: list[Event] = []
         self._requests: dict[int, RequestId | None] = {}  # in the loop, by number; None: it is just being submitted
         self._shown: QueueState | None = None
+        self._sent_s = -math.inf  # when events were last sent
+        self._unread: set[int] = set()  # requests whose texts are read once they have ended
         self._step_since: float | None = None
         self._stopped = False
         self.broken: str | None = None  # why the engine is broken, so that requests are refused; None: it is not
@@ -185,6 +190,8 @@ class LoopDriver:
         if self.broken is not None:  # the engine broke while the request was in the inbox
             self._refuse(number, Refusal.FAILURE, self.broken)
             return
+        if not command.streamed:
+            self._unread.add(number)
         self._requests[number] = None  # before `submit`, since the request may end before `submit` returns
         emit = partial(self._emit, number, command.request)
         begun = partial(self._begun, number) if self._apart else None
@@ -207,7 +214,7 @@ class LoopDriver:
             self._outbox.append(Accepted(number=number))
 
     def _refuse(self, number: int, why: Refusal, message: str, retry_after_s: float = 0.0) -> None:
-        self._requests.pop(number, None)
+        self._left(number)
         self._outbox.append(NotAccepted(number=number, why=why, message=message, retry_after_s=retry_after_s))
 
     def _begun(self, number: int) -> None:
@@ -225,11 +232,16 @@ class LoopDriver:
             case Outcome():
                 self._count(request, item, len(self._requests))
                 if not item.going_on:
-                    self._requests.pop(number, None)
+                    self._left(number)
                 self._outbox.append(Ended(number=number, outcome=item))
 
+    def _left(self, number: int) -> RequestId | None:
+        """Keeps nothing of a request any more; returns it as the loop knows it, None: not at all."""
+        self._unread.discard(number)
+        return self._requests.pop(number, None)
+
     def _forget(self, number: int) -> None:
-        request = self._requests.pop(number, None)
+        request = self._left(number)
         if request is None:
             return  # the request was refused, or has ended meanwhile
         outcomes: list[Outcome] = []
@@ -267,6 +279,14 @@ class LoopDriver:
         if self._apart and self._loop.queue is not self._shown:
             self._shown = self._loop.queue
             self._outbox.append(Shown(queue=self._shown, load=self._loop.load))
-        if self._outbox:
+        if self._outbox and not self._holds():
             batch, self._outbox = self._outbox, []
+            self._sent_s = time.monotonic()
             self._send(batch)
+
+    def _holds(self) -> bool:
+        """Whether the events wait for the next step's: texts alone that nobody reads yet, or that follow just now."""
+        if not self._loop.busy or len(self._outbox) > HELD:
+            return False
+        just_now = time.monotonic() - self._sent_s < HOLD_S
+        return all(type(event) is Said and (just_now or event.number in self._unread) for event in self._outbox)

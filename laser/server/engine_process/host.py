@@ -166,6 +166,7 @@ class Host:
                     certified=served.certified,
                     cells=deployment.loop.load.cells_total,
                     report=_report(deployment),
+                    switch=served.switch,
                 )
             ]
         )

@@ -19,6 +19,7 @@ from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
 from controller.serving.status import LoopStatus, RequestProgress
 from engine.base import EngineLoad
 from models.profile.difficulty import Difficulty
+from models.profile.levers.switch import Switch
 from models.profile.savings import Gained
 from models.profile.tables import OperatingPoint
 
@@ -37,6 +38,7 @@ class Submit(EngineMessage, frozen=True):
     request: ReasoningRequest
     probes: bool  # also tell the trial answers of its thought
     progress: bool = False  # also tell how far it is
+    streamed: bool = True  # its texts are read as they come; false: once it has ended
 
 
 class Cancel(EngineMessage, frozen=True):
@@ -214,6 +216,7 @@ class Deployed(EngineMessage, frozen=True):
     certified: tuple[OperatingPoint, ...] | None  # corners of what a request may ask of its exit; None: anything
     cells: int  # of the KV cache
     report: PolicyReport  # what the policy knows before the first request
+    switch: Switch | None = None  # tells prompts that need no thought; None: none is answered at once
 
 
 class Unloaded(EngineMessage, frozen=True):

@@ -52,6 +52,7 @@ class RemoteModel:
             difficulty=deployed.difficulty,
             tells_length=deployed.tells_length,
             certified=deployed.certified,
+            switch=deployed.switch,
         )
         return cls(served=served, engine=engine)
 

@@ -14,6 +14,7 @@ from laser.server.engine_process.tickets import EngineClient
 from models.chat_model import ChatModel, load_chat_model
 from models.grammar.compiling import Grammars
 from models.profile.difficulty import Difficulty
+from models.profile.levers.switch import Switch
 from models.profile.tables import OperatingPoint
 from models.reasoner import bundled_model
 
@@ -34,6 +35,7 @@ class ServedModel:
     difficulty: Difficulty | None = None  # tells prompts' classes; None: there is no profile
     tells_length: bool = False  # requests are to tell their predicted length
     certified: tuple[OperatingPoint, ...] | None = None  # corners of what may be asked of an exit; None: anything
+    switch: Switch | None = None  # tells prompts that need no thought; None: none is answered at once
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:
@@ -56,6 +58,10 @@ class ServedModel:
     def classify(self, prompt: Sequence[int]) -> str | None:
         """Returns the difficulty class of a prompt; None: the model has no profile."""
         return None if self.difficulty is None else self.difficulty.classify(prompt)
+
+    def ease(self, prompt: Sequence[int]) -> float | None:
+        """Returns the chance that a prompt needs no thought; None: no prompt is answered at once."""
+        return None if self.switch is None else self.switch.score(prompt)
 
     def length(self, prompt: Sequence[int]) -> float:
         """Returns the predicted length of the prompt's thought, tokens; 0 unless requests are to tell it."""

@@ -236,10 +236,12 @@ class EngineClient(ABC):
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def submit(self, request: ReasoningRequest, *, probes: bool = False, progress: bool = False) -> Ticket:
+    async def submit(
+        self, request: ReasoningRequest, *, probes: bool = False, progress: bool = False, streamed: bool = True
+    ) -> Ticket:
         """Submits a request to the serving loop; with `probes`, its ticket also delivers the probes of its thought.
 
-        With `progress`, it also delivers how far the request is.
+        With `progress`, it also delivers how far the request is. Texts that are not `streamed` may come all at the end.
 
         Raises EngineError if the request is invalid (CapacityError: too long), Overloaded if it is turned away, and
         EngineFailure if the engine stops or has failed.
@@ -248,7 +250,9 @@ class EngineClient(ABC):
         ticket = Ticket(self._cancel, self._left, next(self._numbers))
         self._tickets[ticket.number] = ticket
         try:
-            await self._enter(Submit(number=ticket.number, request=request, probes=probes, progress=progress))
+            await self._enter(
+                Submit(number=ticket.number, request=request, probes=probes, progress=progress, streamed=streamed)
+            )
             await ticket.accepted()
         except asyncio.CancelledError:
             ticket.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from controller.policies.definition import levers_of
 from controller.serving.request import CUTS, ExitReason, Outcome, ReasoningRequest
 from engine.base import FinishReason
 from laser.server.policy_choice import ChosenPolicy
@@ -19,8 +20,7 @@ class Gains:
     def __init__(self, chosen: ChosenPolicy, max_batch: int) -> None:
         limits = chosen.policy.limits(None)
         measured = limits.agree is None and limits.margin is None and not limits.exits and limits.every is None
-        for lever in ("give_up", "price_index"):  # their points have tables of their own
-            measured = measured and not getattr(chosen.settings, lever, False)
+        measured = measured and (chosen.settings is None or not levers_of(chosen.settings))  # which have own tables
         self._savings = Savings(chosen.profile) if chosen.profile is not None and measured else None
         self._chosen = chosen
         self._max_batch = max_batch

@@ -36,7 +36,7 @@ SECONDS = (
     640.0, 1280.0, 2560.0, 5120.0, 7200.0,
 )  # fmt: skip
 NOBODY = -1  # a process that there is not: nothing is told of it
-KINDS = ("prompt", "reasoning", "answer", "forced", "withdrawn", "probe")  # of tokens
+KINDS = ("prompt", "reasoning", "answer", "forced", "withdrawn", "probe", "raced")  # of tokens
 LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -83,7 +83,8 @@ class Metrics:
         )
         self._rows = Counter(
             "laser_token_rows",
-            "Tokens: of prompts, thoughts, answers, forced, withdrawn, and of probes; abandoned replies count, too.",
+            "Tokens: of prompts, thoughts, answers, forced, withdrawn, of probes, of thoughts that lost a race; "
+            "abandoned replies count, too.",
             ("kind",),
             registry=self._registry,
         )
@@ -142,6 +143,7 @@ class Metrics:
             outcome.put_in + outcome.put_before,
             thought.withdrawn_tokens,
             thought.probe_rows,
+            outcome.raced_rows,
         )
         for kind, tokens in zip(KINDS, counts, strict=True):
             self._rows.labels(kind).inc(max(0, tokens))
@@ -277,7 +279,11 @@ def _risk(report: ControllerReport) -> Iterator[Gauge]:
         return
     for name, help, value in (
         ("laser_risk_spent", "Charged to the account of risk so far, as a sum over requests.", account.spent),
-        ("laser_risk_requests", "Requests that pay to the account of risk and earn, so far.", account.requests),
+        (
+            "laser_risk_requests",
+            "Requests that the account of risk has charged, but for those that left.",
+            account.requests,
+        ),
         ("laser_risk_charged", "Mean charge of a request so far; stays at most at the policy's risk.", account.charged),
         ("laser_risk_left", "Risk saved, to be spent in bursts.", account.left),
         ("laser_risk_most", "Risk that may be saved.", account.most),

@@ -6,6 +6,7 @@ Each fact is one record. Text shows its words behind its topic, JSON its fields,
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,6 +91,7 @@ def facts(deployment: Deployment) -> list[StartFact]:
         _signal(deployment),
         _policy(deployment),
         _certified(deployment),
+        *_order(deployment),
     ]
 
 
@@ -198,6 +200,19 @@ def _policy(deployment: Deployment) -> StartFact:
         fields={"policy": chosen.name, "settings": settings, "note": chosen.note},
         level=logging.WARNING if chosen.warns else logging.INFO,
     )
+
+
+def _order(deployment: Deployment) -> Iterator[StartFact]:
+    """Yields what is told of an order that is not first come, first served, or that was chosen."""
+    chosen, order = deployment.chosen, deployment.chosen.order
+    if not order.order.head_start_s and chosen.order_note is None:
+        return
+    parts = [order.words, *([] if chosen.order_note is None else [chosen.order_note])]
+    if order.pauses and not deployment.engine.capabilities.pausing:
+        parts.append("the engine cannot pause")
+    bound = order.order.head_start_s if math.isfinite(order.order.head_start_s) else None
+    said = {"order": order.name, "head_start_s": bound, "pauses": order.pauses, "note": chosen.order_note}
+    yield StartFact(topic="order", words="; ".join(parts), fields=said)
 
 
 def _settings(policy: PolicySettings | None) -> dict[str, Any]:

@@ -20,16 +20,10 @@ from benchmarks.reasoner.asking import (
     slices,
 )
 from benchmarks.reasoner.evidence import evidence, read_samples, read_thoughts
-from benchmarks.reasoner.replies import (
-    RepliesError,
-    log_lines,
-    read_replies,
-    record_replies,
-    replies_header,
-    request,
-)
+from benchmarks.reasoner.replies import record_replies, replies_header, request
 from benchmarks.reasoner.report import reasoner_report, tables
 from benchmarks.reasoner.thoughts import record_closed_answers, record_full_thoughts
+from experiments.calibration.races.sampled import RepliesError, log_lines, read_replies
 from experiments.calibration.run import CalibrationSettings
 from experiments.calibration.traces import TraceError, TraceLog, read_records
 from experiments.evaluation.questions import bundled_questions

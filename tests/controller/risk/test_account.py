@@ -6,94 +6,163 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.risk.account import RiskAccount, RiskSettings, RollingSum
+from controller.risk.account import RiskAccount, RiskSettings, RollingSum, Stake
 
 RISK = 0.02
 SOON = RiskSettings(window_s=100.0, share_s=40.0)
 
-Admission = tuple[float, str, float, float]
-"""Share of what may be charged, key, seconds since the one before, and a top-up that is asked for after it."""
 
-ADMISSIONS = st.lists(
+def saved(least: float, key: str = "") -> RiskAccount:
+    """An account with savings."""
+    account = RiskAccount(RISK, RiskSettings())
+    while account.left < least:
+        account.serve(account.admit(0.0, key, 0.0), 0.0)
+    return account
+
+
+Event = tuple[float, str, float, float, int]
+"""Share of what may be charged, key, seconds since the one before, a top-up, and what happens to an open request.
+
+The last: 0 and the next few leave open requests alone; else an earlier one is served, or leaves.
+"""
+
+EVENTS = st.lists(
     st.tuples(
         st.one_of(st.just(1.0), st.floats(0.0, 1.0)),
         st.sampled_from("abc"),
         st.one_of(st.just(0.0), st.floats(0.0, 200.0)),
         st.one_of(st.just(0.0), st.floats(0.0, 0.3)),
+        st.integers(0, 1000),
     ),
     max_size=80,
 )
 
 
-def charged(account: RiskAccount, admissions: list[Admission]) -> tuple[list[float], float]:
-    """Returns what each admission was charged, top-ups after it included, and the most that could ever be saved."""
-    now, found, most = 0.0, [], account.most
-    for share, key, later, more in admissions:
-        now += later
-        # a charge may lie anywhere from nothing to all that is open
-        charge = share * account.open_to(key, now)
-        account.admit(charge, key, now)
-        topped = account.top_up(more, key, now)
-        found.append(charge + (more if topped else 0.0))
-        most = max(most, account.most)
-    return found, most
+class Ran:
+    """An account after some events: what is open, what was served, and what happened to the savings meanwhile."""
+
+    def __init__(self, settings: RiskSettings = SOON) -> None:
+        self.account = RiskAccount(RISK, settings)
+        self.now, self.most = 0.0, RISK
+        self.open: list[Stake] = []
+        self.served: list[Stake] = []
+        self.charges: list[tuple[Stake, float]] = []  # in order, less what the request brings where it begins
+
+    def run(self, events: list[Event]) -> None:
+        for share, key, later, more, what in events:
+            self.now += later
+            stake = self.account.admit(share * self.account.open_to(key, self.now), key, self.now)
+            self.open.append(stake)
+            self.charges.append((stake, stake.charged - RISK))
+            self.see()
+            older = self.open[what % len(self.open)]
+            if self.account.top_up(older, more, self.now):
+                self.charges.append((older, more))
+            self.see()
+            for _ in range(what % 3):
+                self.end(what)
+
+    def end(self, what: int) -> None:
+        if self.open:
+            stake = self.open.pop(what % len(self.open))
+            if what % 2:
+                self.account.serve(stake, self.now)
+                self.served.append(stake)
+            else:
+                self.account.void(stake, self.now)
+            self.see()
+
+    def see(self) -> None:
+        account = self.account
+        self.most = max(self.most, account.most)
+        assert account.left >= 0.0
+        spent = sum(stake.charged for stake in self.served)
+        assert spent <= RISK * len(self.served) + 1e-9  # whoever may leave now: those served have paid for themselves
+        assert account.spent <= RISK * account.requests + 1e-9
+        assert account.requests == len(self.served) + len(self.open)
+        assert account.spent == pytest.approx(spent + sum(stake.charged for stake in self.open))
 
 
-@given(admissions=ADMISSIONS)
-def test_from_the_start_no_more_is_charged_than_was_earned(admissions: list[Admission]) -> None:
-    account = RiskAccount(RISK, SOON)
-    charges, _ = charged(account, admissions)
-    for n in range(1, len(charges) + 1):
-        assert sum(charges[:n]) <= RISK * n + 1e-9
-    assert account.spent == pytest.approx(sum(charges))
-    assert account.requests == len(charges)
+@given(events=EVENTS)
+def test_from_the_start_no_more_is_charged_than_was_earned_whoever_leaves(events: list[Event]) -> None:
+    ran = Ran()
+    ran.run(events)
+    while ran.open:
+        ran.end(len(ran.open) * 7)
 
 
-@given(admissions=ADMISSIONS)
-def test_over_any_requests_in_a_row_no_more_is_charged_than_earned_and_saved(admissions: list[Admission]) -> None:
-    account = RiskAccount(RISK, SOON)
-    charges, most = charged(account, admissions)
-    for first in range(len(charges)):
-        for last in range(first, len(charges)):
-            assert sum(charges[first : last + 1]) <= RISK * (last - first + 1) + most + 1e-9
+def test_who_begins_and_leaves_gives_nothing_to_spend() -> None:
+    account = RiskAccount(RISK, RiskSettings())
+    free = [account.admit(0.0, "", 0.0) for _ in range(5)]
+    assert account.open_to("", 0.0) == RISK  # nothing is earned yet
+    pays = account.admit(RISK, "", 0.0)
+    for stake in free:
+        account.void(stake, 1.0)
+    account.serve(pays, 1.0)
+    assert (account.requests, account.spent, account.left) == (1, pytest.approx(RISK), 0.0)
 
 
-@given(admissions=ADMISSIONS)
-def test_a_request_may_always_be_charged_the_average(admissions: list[Admission]) -> None:
-    account = RiskAccount(RISK, SOON)
-    charged(account, admissions)
-    now = 1e6
+@given(events=EVENTS)
+def test_over_any_time_no_more_is_charged_than_requests_bring_and_was_saved(events: list[Event]) -> None:
+    ran = Ran()
+    ran.run(events)
+    stayed = [id(stake) for stake in (*ran.open, *ran.served)]
+    above = worst = 0.0  # what was charged above `risk` a request, over the worst time that ends now
+    for stake, charge in ran.charges:
+        if id(stake) in stayed:
+            above = max(0.0, above + charge)
+            worst = max(worst, above)
+    assert worst <= ran.most + 1e-9
+
+
+@given(events=EVENTS)
+def test_a_request_may_always_be_charged_the_average(events: list[Event]) -> None:
+    ran = Ran()
+    ran.run(events)
     for key in ("a", "another"):
-        assert account.open_to(key, now) >= RISK - 1e-9
+        assert ran.account.open_to(key, 1e6) >= RISK
 
 
-@given(admissions=ADMISSIONS)
-def test_a_key_draws_no_more_than_its_share_of_what_could_be_drawn(admissions: list[Admission]) -> None:
+@given(events=EVENTS)
+def test_a_key_draws_no_more_than_its_share_of_what_could_be_drawn(events: list[Event]) -> None:
     account, now = RiskAccount(RISK, RiskSettings(window_s=1e9, share_s=1e9)), 0.0
-    asked: dict[str, int] = {}
+    served: dict[str, int] = {}
     drawn: dict[str, float] = {}
-    for share, key, later, more in admissions:
+    for share, key, later, more, what in events:
         now += later
-        asked[key] = asked.get(key, 0) + 1
-        mine = asked[key] / sum(asked.values())
-        pot = sum(drawn.values()) + account.left + RISK
-        charge = share * account.open_to(key, now)
-        account.admit(charge, key, now)
-        if charge > RISK:
-            drawn[key] = drawn.get(key, 0.0) + charge - RISK
-            assert drawn[key] <= mine * pot + 1e-9
+        mine = (served.get(key, 0) + 1) / (sum(served.values()) + 1)
         pot = sum(drawn.values()) + account.left
-        if account.top_up(more, key, now) and more:
-            drawn[key] = drawn.get(key, 0.0) + more
-            assert drawn[key] <= mine * pot + 1e-9
+        charge = share * account.open_to(key, now)
+        stake = account.admit(charge, key, now)
+        before = drawn.get(key, 0.0)
+        account.top_up(stake, more, now)
+        drawn[key] = before + max(0.0, stake.charged - RISK)
+        assert drawn[key] <= max(before, mine * pot) + 1e-9
+        if what % 3:
+            account.serve(stake, now)
+            served[key] = served.get(key, 0) + 1
+        else:
+            account.void(stake, now)
+            drawn[key] -= max(0.0, stake.charged - RISK)
+
+
+def test_a_key_that_begins_and_leaves_has_no_larger_share() -> None:
+    account = saved(0.5, "others")
+    share = account.open_to("mine", 0.0)
+    for _ in range(50):
+        left = [account.admit(account.open_to("mine", 0.0), "mine", 0.0) for _ in range(3)]
+        for stake in left:
+            account.void(stake, 0.0)
+    assert account.open_to("mine", 0.0) == pytest.approx(share)
 
 
 def test_a_key_that_saves_nothing_draws_as_little_as_it_asks() -> None:
     account = RiskAccount(RISK, RiskSettings())
     for place in range(900):
-        account.admit(0.0, "saver", float(place))
+        account.serve(account.admit(0.0, "saver", float(place)), float(place))
     for place in range(100):
-        account.admit(account.open_to("spender", 900.0 + place), "spender", 900.0 + place)
+        now = 900.0 + place
+        account.serve(account.admit(account.open_to("spender", now), "spender", now), now)
     assert account.spent == pytest.approx(100 * RISK + 0.1 * (account.left + account.spent - 100 * RISK), rel=0.1)
 
 
@@ -101,7 +170,7 @@ def test_an_hour_of_calm_pays_for_a_burst_and_no_more() -> None:
     account, now = RiskAccount(RISK, RiskSettings()), 0.0
     for place in range(20_000):
         now = place * 0.18
-        account.admit(0.0166, "", now)
+        account.serve(account.admit(0.0166, "", now), now)
     assert account.left == pytest.approx(20_000 * 0.0034, rel=1e-3)
     burst = 0
     while account.open_to("", now) >= 0.0647:
@@ -114,33 +183,75 @@ def test_an_hour_of_calm_pays_for_a_burst_and_no_more() -> None:
 def test_no_more_is_saved_than_a_quarter_of_the_window_s_income() -> None:
     account = RiskAccount(RISK, RiskSettings(window_s=60.0))
     for place in range(10_000):
-        account.admit(0.0, "", place * 0.1)
-    assert account.left == account.most == pytest.approx(0.25 * RISK * 600, rel=0.05)
+        account.serve(account.admit(0.0, "", place * 0.1), place * 0.1)
+        assert account.left <= account.most
+    assert account.most == pytest.approx(0.25 * RISK * 600, rel=0.05)
+    assert account.left == pytest.approx(account.most, rel=0.05)
 
 
 def test_a_request_that_was_not_served_neither_pays_nor_earns() -> None:
     account = RiskAccount(RISK, RiskSettings())
     for place in range(100):
-        account.admit(0.016, "", float(place))
+        account.serve(account.admit(0.016, "", float(place)), float(place))
     left = account.left
-    account.admit(0.05, "", 100.0)
-    account.void(0.05)
+    stake = account.admit(0.05, "", 100.0)
+    assert account.left == pytest.approx(left - 0.03)
+    account.void(stake, 100.0)
     assert (account.requests, account.spent) == (100, pytest.approx(1.6))
     assert account.left == pytest.approx(left)
-    while account.open_to("", 101.0) > RISK + 1e-6:
-        account.admit(account.open_to("", 101.0), "", 101.0)
-    account.void(0.0)
-    assert account.left < 0.0
-    assert account.open_to("", 101.0) < RISK
+
+
+def test_a_top_up_takes_what_the_request_itself_would_save_first() -> None:
+    account = RiskAccount(RISK, RiskSettings())
+    for _ in range(100):
+        account.serve(account.admit(0.018, "", 0.0), 0.0)
+    stake, left = account.admit(0.012, "", 0.0), account.left
+    assert account.top_up(stake, 0.006, 0.0)
+    assert account.left == left
+    assert account.top_up(stake, 0.006, 0.0)
+    assert account.left == pytest.approx(left - 0.004)
+    account.serve(stake, 0.0)
+    assert account.left == pytest.approx(left - 0.004)
 
 
 def test_more_than_is_open_is_refused() -> None:
     account = RiskAccount(RISK, RiskSettings())
     with pytest.raises(ValueError, match=r"charge is 0\.03, must be between 0 and 0\.02"):
         account.admit(0.03, "", 0.0)
-    assert not account.top_up(0.01, "", 0.0)
+    stake = account.admit(RISK, "", 0.0)
+    assert not account.top_up(stake, 0.01, 0.0)
     with pytest.raises(ValueError, match="risk is 1"):
         RiskAccount(1.0, RiskSettings())
+
+
+def test_other_windows_count_what_the_former_ones_remember() -> None:
+    account = RiskAccount(RISK, RiskSettings(window_s=6000.0, share_s=6000.0))
+    for place in range(1000):
+        key, now = "early" if place < 900 else "late", 5.0 * place
+        account.serve(account.admit(0.0, key, now), now)
+    share = account.open_to("late", 5000.0)
+    account.settle(RiskSettings(window_s=500.0, share_s=500.0))
+    assert account.open_to("late", 5000.0) > 3.0 * share  # of the last 500 s nearly all requests are its
+    account.serve(account.admit(0.0, "late", 5000.0), 5000.0)
+    assert account.most == pytest.approx(0.25 * RISK * 100, rel=0.1)
+
+
+def test_keys_without_requests_are_looked_for_once_in_each_part_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = RiskAccount(RISK, RiskSettings(share_s=60.0))
+    asked = 0
+    at = RollingSum.at
+
+    def counted(one: RollingSum, now: float) -> float:
+        nonlocal asked
+        asked += 1
+        return at(one, now)
+
+    for place in range(200):
+        account.serve(account.admit(0.0, str(place), 0.0), 0.0)
+    monkeypatch.setattr(RollingSum, "at", counted)
+    for _ in range(100):
+        account.serve(account.admit(0.0, "0", 0.5), 0.5)
+    assert asked < 100 * 20  # not 200 keys each time
 
 
 @given(

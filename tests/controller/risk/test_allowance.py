@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from controller.load import Load
-from controller.planning.joint_program import Optimizer, hull_points
+from controller.planning.columns import Columns, hull_points
+from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.risk.account import Allowance
 from models.profile.harm import OWN_BOUNDS
 from models.profile.tables import Charges
 from tests.support.account_profile import account_profile
 from tests.support.analysis_profile import still
-from tests.support.cutting_planes import best_by_cutting_planes, mean_charge, true_value
+from tests.support.cutting_planes import best_by_cutting_planes, in_corners, least_charge, mean_charge, true_value
 from tests.support.random_profiles import random_plant, random_profile
 
 
@@ -53,6 +54,50 @@ def test_under_an_account_it_is_as_good_as_cutting_planes_and_keeps_to_the_allow
             assert decision.charge <= allowance.charge + 1e-5
             bound += decision.prices.risk > 1e-3
     assert 10 < bound < 90  # the allowance binds in some, and in others it does not
+
+
+@pytest.mark.slow
+def test_where_classes_share_corners_it_is_nearly_as_good_and_charges_what_the_corners_cost() -> None:
+    """100 random instances in which a laxer corner is charged more, as a profile's are, and all classes for one."""
+    rng, bound, lost = np.random.default_rng(12), 0, []
+    for _ in range(25):
+        plain, plant = random_profile(rng), random_plant(rng)
+        inside = plain.inside()
+        of = np.array([rng.uniform(0.0, 0.03, len(inside))[row].sum() for row in inside])
+        of[of.argmin()] = 0.0
+        tables = replace(plain, charges=Charges(of=np.tile(of, (len(plain.classes), 1)), own=False))
+        objective = Objective(latency_weight=float(10 ** rng.uniform(-4, -2)), order_penalty=0.0)
+        program, (every, corners) = Optimizer(tables, objective, clock=still), in_corners(tables)
+        for _ in range(4):
+            load = Load(
+                rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-2, 1)),
+                mix=rng.dirichlet(np.ones(len(tables.classes))),
+                work_ratio=rng.uniform(0.5, 2.0, len(tables.classes)),
+            )
+            allowance = Allowance(charge=float(rng.uniform(0.0, 0.08)), worth=float(rng.choice([0.0, 0.5, 3.0])))
+            decision = program.solve(load, plant, allowance=allowance)
+            rates = np.maximum(load.rates, objective.min_rate)
+            mine = np.hstack([decision.shed[:, None], decision.mixture])
+            best = best_by_cutting_planes(every, objective, load, plant, allowance, corners=corners)
+            charge = float(mean_charge(every, rates) @ best.ravel())
+            worths = [
+                true_value(every, objective, load, plant, best) - allowance.worth * charge,
+                true_value(tables, objective, load, plant, mine) - allowance.worth * decision.charge,
+            ]
+            lost.append(worths[0] - worths[1])
+            assert decision.charge <= allowance.charge + 1e-5
+            assert decision.charge >= least_charge(tables, rates, decision.mixture) - 1e-5
+            bound += decision.prices.risk > 1e-3
+    assert min(lost) >= -2e-5
+    assert max(lost) <= 1e-3
+    assert 10 < bound < 90
+
+
+def test_a_plan_shares_its_time_between_a_dozen_corners_at_most() -> None:
+    for tables in (account_profile(1000).tables(), account_profile(1000, curves=True).tables()):
+        columns = Columns.of(tables)
+        assert 1 < len(columns.corners) <= 12
+        assert len(columns.point) < 150
 
 
 def test_the_price_of_risk_is_what_a_little_more_of_it_brings() -> None:

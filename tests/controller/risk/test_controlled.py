@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from controller.controller import Controller
 from controller.decision_record import DecisionRecord
 from controller.late import LateController
+from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.definition import certified_at
 from controller.policies.load_aware import LoadAware
 from controller.policies.restricted import standing, within_risk
 from controller.policy import keeper_of
 from controller.replay import replay
-from controller.selection import safe_points
+from controller.selection import choose, safe_points
 from controller.settings import ControllerSettings, FixedSettings
 from models.profile.harm import OWN_BOUNDS
 from models.profile.profile import ProfileError
+from models.profile.tables import PointId
 from tests.support.account_profile import PEAK, RISK, account_profile
 from tests.support.analysis_profile import CLASSES, made_profile
 from tests.support.driven_controller import AtOnce
@@ -51,7 +53,9 @@ class Served:
             for _ in range(int(self.rng.poisson(rate * 0.5))):
                 name = str(self.rng.choice(CLASSES))
                 self.controller.arrived(name)
-                keeper.within(keeper.admit(name, "", pays=True), self.controller.limits(name), 0)
+                grant = keeper.admit(name, "", pays=True)
+                keeper.within(grant, self.controller.limits(name), 0)
+                keeper.served(grant)
             self.now += 0.5
             self.controller.tick(self.now, in_system)
 
@@ -72,6 +76,13 @@ def test_a_peak_below_the_risk_is_refused() -> None:
         certified_at(made_profile(), None, 0.01)
     with pytest.raises(ValueError, match="risk_peak is 1"):
         LoadAware(risk_peak=1.0)
+
+
+def test_a_risk_that_the_profile_is_too_small_for_is_refused_with_a_peak_as_without() -> None:
+    said = r"risk is 0\.0001, for which the profile is too small: .* at least \d+"
+    for peak in (None, PEAK):
+        with pytest.raises(ProfileError, match=said):
+            certified_at(made_profile(), 0.0001, peak)
 
 
 def test_every_point_that_may_be_handed_out_keeps_the_peak_by_bounds_that_hold_at_once() -> None:
@@ -118,6 +129,36 @@ def test_decisions_with_an_account_come_out_the_same_again() -> None:
     found = replay(POOLED, served.records)
     assert found.decisions > 40
     assert not found.changed
+
+
+@given(price=st.floats(1e-6, 1e-2), risk_price=st.floats(0.0, 3.0), less=st.floats(0.0, 1e-6))
+def test_a_small_step_of_the_price_of_risk_moves_no_shared_corner(price: float, risk_price: float, less: float) -> None:
+    tables, objective = POOLED.tables(), Objective(stickiness=1e-4)
+    before = choose(tables, objective, price=price, work_ratio=np.ones(3), risk_price=risk_price)
+    for changed in (risk_price + less, max(0.0, risk_price - less)):
+        held = choose(tables, objective, price=price, work_ratio=np.ones(3), risk_price=changed, before=before)
+        assert held == before
+
+
+def test_another_shared_corner_is_taken_once_it_gains_the_stickiness() -> None:
+    tables = POOLED.tables()
+    assert tables.charges is not None
+
+    def at(risk_price: float, stickiness: float, before: tuple[PointId, ...] | None) -> tuple[PointId, ...]:
+        objective = Objective(stickiness=stickiness)
+        return choose(tables, objective, price=1e-3, work_ratio=np.ones(3), risk_price=risk_price, before=before)
+
+    cheap, dear = at(0.0, 0.0, None), at(30.0, 0.0, None)
+    assert cheap != dear
+    assert at(30.0, 1e-4, cheap) == dear
+    assert at(30.0, 10.0, cheap) == cheap
+    last: dict[float, tuple[PointId, ...] | None] = {0.0: None, 1e-2: None}
+    moved = dict.fromkeys(last, 0)
+    for risk_price in np.linspace(0.0, 3.0, 400) + np.tile([0.0, 0.02], 200):  # rising, with a quiver
+        for sticky, before in last.items():
+            last[sticky] = at(float(risk_price), sticky, before)
+            moved[sticky] += before is not None and last[sticky] != before
+    assert moved[1e-2] < moved[0.0]
 
 
 def test_what_stands_in_never_spends_savings() -> None:

@@ -47,7 +47,7 @@ def limits(threshold: float | None, level: int = 0, *, budget: int | None = None
 def keeper(profile: Profile = POOLED, *, saved: float = 0.0) -> RiskKeeper:
     made = RiskKeeper(profile, RiskSettings(), time_s=lambda: 0.0)
     while made.account.left < saved:
-        made.account.admit(0.0, "", 0.0)
+        made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
     return made
 
 
@@ -264,7 +264,9 @@ class Served:
             for _ in range(int(self.rng.poisson(rate * 0.5))):
                 name = str(self.rng.choice(CLASSES))
                 self.controller.arrived(name)
-                got = self.keeper.within(self.keeper.admit(name, "", pays=True), self.controller.limits(name), 0)
+                grant = self.keeper.admit(name, "", pays=True)
+                got = self.keeper.within(grant, self.controller.limits(name), 0)
+                self.keeper.served(grant)
                 self.gave_up = self.gave_up or got.give_up is not None
             self.now += 0.5
             self.controller.tick(self.now, in_system)

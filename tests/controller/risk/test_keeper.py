@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +26,7 @@ def keeper(profile: Profile = POOLED, *, saved: float = 0.0) -> RiskKeeper:
     made = RiskKeeper(profile, RiskSettings(), time_s=lambda: 0.0)
     if saved:
         while made.account.left < saved:
-            made.account.admit(0.0, "", 0.0)
+            made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
     return made
 
 
@@ -120,6 +123,50 @@ def test_without_records_of_running_thoughts_none_is_loosened() -> None:
     assert made.within(grant, LAX, 1) == USUAL
 
 
+def test_a_refused_top_up_is_asked_for_again_once_the_account_has_recovered() -> None:
+    made = keeper(saved=0.02)
+    expect(made, USUAL)
+    grant = made.admit("easy", "", pays=True)
+    lax = Limits(threshold=0.8)
+    expect(made, lax)
+    assert made.within(grant, lax, 50) == USUAL
+    while made.account.left < 0.1:
+        made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
+    assert made.within(grant, lax, 50) == lax
+    assert made.status(0.0).topped_up == 1
+
+
+def test_an_account_in_debt_allows_a_plan_no_less_than_the_average() -> None:
+    made = keeper()
+    made.account.left = -1.0
+    assert made.allowance(0.001).charge == RISK
+
+
+def test_other_windows_come_into_force_while_it_serves() -> None:
+    made = keeper(saved=0.3)
+    assert made.account.most > 0.3
+    made.settle(RiskSettings(window_s=1.0))
+    now = made.account.admit(0.0, "", 10.0)
+    made.account.serve(now, 10.0)
+    assert made.account.left <= made.account.most == RISK
+
+
+def test_a_short_account_holds_a_request_to_what_takes_the_fewest_tokens_of_its_own_class() -> None:
+    tokens = np.array(OWN.tokens)
+    tokens[0, 1:, 0] = tokens[0, 0, 0] * 0.99  # thresholds alone spare the easy class next to nothing, budgets a lot
+    made = keeper(replace(OWN, tokens=tuple(tuple(map(tuple, table)) for table in tokens.tolist())))
+    expect(made, Limits(threshold=0.65, budget=BUDGETS[-1]))
+    for place, name in enumerate(CLASSES):
+        got = made.within(made.admit(name, "", pays=True), Limits(threshold=0.65, budget=BUDGETS[-1]), 0)
+        corner = THRESHOLDS.index(got.threshold), BUDGETS.index(got.budget)
+        open_to = [
+            tokens[place, i, j]
+            for i, j in np.ndindex(tokens.shape[1:])
+            if bound(OWN, place, Limits(threshold=THRESHOLDS[i], budget=BUDGETS[j])) <= RISK
+        ]
+        assert tokens[place][corner] == min(open_to)
+
+
 def test_a_budget_is_not_lowered_below_what_a_thought_has_passed() -> None:
     made = keeper(saved=1.0)
     expect(made, Limits(threshold=0.9, budget=250))
@@ -146,8 +193,8 @@ def test_kept_risk_is_worth_the_less_the_fuller_the_account() -> None:
     made = keeper()
     assert made.worth == 1.0
     for _ in range(1000):
-        made.account.admit(0.0, "", 0.0)
-    assert made.worth == pytest.approx(0.0)
+        made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
+    assert made.worth == pytest.approx(0.0, abs=1.5e-3)  # the quarter that the last one has brought is not saved yet
     assert made.allowance(10.0).charge == pytest.approx(RISK + made.account.left / 300.0)
 
 

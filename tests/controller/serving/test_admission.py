@@ -160,6 +160,18 @@ def test_those_held_up_in_the_engine_come_first() -> None:
     assert state.running == 3
 
 
+def test_paused_requests_of_the_same_tenant_come_first_unless_they_are_less_urgent() -> None:
+    queue = admission(steady(6.0), slots=3, max_wait_s=5.0)
+    for item in ("x", "other's"):
+        queue.push(item, Claim(tenant=item))
+    paused = [Claim(tenant="x"), Claim(tenant="x", priority=1)]
+    state = queue.state([0, 0, 0], str, paused=paused)
+    assert [(name, turn.position, turn.eta_s) for name, turn in state.turns] == [("x", 1, 4.0), ("other's", 2, 4.0)]
+    assert queue.check(Claim(tenant="x", priority=-1), [0, 0, 0], paused=paused) is None
+    with pytest.raises(Overloaded, match=r"the wait would be about 10\.0 s, may be at most 5 s"):
+        queue.check(Claim(tenant="x", priority=1), [0, 0, 0], paused=paused)
+
+
 @pytest.mark.parametrize(
     ("limits", "told"),
     [

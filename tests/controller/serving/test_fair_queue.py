@@ -186,3 +186,24 @@ def test_a_long_queue_is_told_at_once() -> None:
 def test_a_claim_that_cannot_be_is_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value}, must be finite and above 0"):
         Claim(**{name: value})
+
+
+def test_a_tenant_gains_nothing_by_items_that_are_deferred() -> None:
+    """What is left of a deferred item is charged when it goes on, once in all."""
+    queue: FairQueue[str] = FairQueue()
+    for number in range(2):
+        queue.push(f"a{number}", Claim(tenant="a", cost=10.0))
+    mine = Claim(tenant="a", cost=10.0)
+    assert queue.pop() == "a0"
+    queue.defer(mine, 8.0)
+    assert queue.pop() == "a1"
+    queue.push("b", Claim(tenant="b", cost=10.0))
+    assert queue.start(Claim(tenant="b")) < queue.start(mine)  # a has had 2 and 10
+    assert queue.pop() == "b"
+    queue.settle(mine, 10.0)
+    queue.settle(Claim(tenant="b", cost=10.0), 10.0)
+    before = queue.start(mine)
+    queue.go_on(mine, 8.0)
+    assert queue.start(mine) == before + 8.0
+    queue.settle(mine, 10.0)
+    assert queue.start(mine) == before + 8.0

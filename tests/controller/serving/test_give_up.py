@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.policy import FixedPolicy, Limits
+from controller.serving.reply import Channel
 from controller.serving.request import Close, ExitReason
 from models.kinds.kind import AnswerKind
 from models.profile.give_up import GiveUpCurve, GiveUpLimit
@@ -82,17 +83,20 @@ def test_an_earlier_trial_that_was_surer_is_the_answer(
     bench = Bench(random_model, tokenizer, policy=FixedPolicy(limits))
     earlier = 0
     for prompt in ("the answer", "and so", "it is", "who", "what then", "ever"):
-        sequence, heard = bench.submit(prompt, max_tokens=120)
+        sequence, heard = bench.submit(prompt, max_tokens=120, log_probs=2)
         bench.run()
         thought = heard.outcome.thought
         if thought.exit_reason != ExitReason.HOPELESS:
             continue
         whole = [seen for seen in heard.checkpoints if not seen.gave_up]
         best = max(whole, key=lambda seen: (seen.confidence, seen.thought_tokens))
-        assert thought.tried_at == best.thought_tokens
+        assert (thought.tried_at, thought.confidence) == (best.thought_tokens, best.confidence)
         tokens = bench.engine.ledger.accounts[sequence].tokens
         behind = tokens[thought.tokens + len(bench.thinking.probe_suffix) :]
         assert tokenizer.decode(behind).startswith(best.answer)
+        told = [score for delta in heard.deltas if delta.channel is Channel.CONTENT for score in delta.scores]
+        read = list(zip(behind, best.log_probs, strict=False))
+        assert [(score.token, pytest.approx(score.log_prob)) for score in told[: len(read)]] == read
         earlier += best is not heard.checkpoints[-1]
     bench.engine.ledger.verify(random_oracle)
     assert earlier > 0  # or the best trial is always the last here, and nothing was tried

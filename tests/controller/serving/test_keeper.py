@@ -18,18 +18,19 @@ from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
 from controller.serving.reply import Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest
+from controller.serving.status import Stage
 from engine.base import FinishReason
 from models.kinds.kind import AnswerKind
 from tests.support.account_profile import account_profile
 from tests.support.analysis_profile import CLASSES
-from tests.support.serving_bench import ENDLESS, Bench
+from tests.support.serving_bench import BRIEF, ENDLESS, Bench
 
 Chain = Callable[..., Bench]
 LEAST = 0.95  # above the scripted answer's confidence, .9
 PROFILE = account_profile(1000)
 FORECAST = RowForecast(
     classes=("easy",), thresholds=(None,), budgets=(None,), curves=(None,), mean=((((40.0,),),) * 2,),
-    spread=(((0.0,),),) * 2, usual_rows=40.0,
+    spread=(((0.0,),),) * 2, usual_rows=40.0, answer_rows=1.0,
 )  # fmt: skip
 PAUSES = ServingOrder(order=Order(head_start_s=math.inf, usual_rows=40.0), forecast=FORECAST, pauses=True)
 
@@ -42,7 +43,7 @@ class Granted:
     pays: bool
     threshold: float
     ages: list[int] = field(default_factory=list)
-    served: bool = True
+    served: bool | None = None  # None: it goes on
 
 
 @dataclass
@@ -65,6 +66,9 @@ class Counting:
     def within(self, grant: Granted, limits: Limits, age: int) -> Limits:
         grant.ages.append(age)
         return Limits(threshold=max(limits.threshold or 0.0, grant.threshold))
+
+    def served(self, grant: Granted) -> None:
+        grant.served = True
 
     def void(self, grant: Granted) -> None:
         grant.served = False
@@ -122,6 +126,25 @@ def test_who_has_gone_or_failed_was_not_served(chain: Chain) -> None:
     assert policy.granted[-1].served
 
 
+@pytest.mark.parametrize("ended", ["confidence", "budget", "natural", "requested"])
+def test_who_leaves_behind_an_exit_has_met_what_it_was_charged_for(chain: Chain, ended: str) -> None:
+    policy = Counting()
+    bench = chain(BRIEF if ended == "natural" else ENDLESS, policy=policy)
+    own = {"confidence": {}, "budget": {"budget": 5}, "natural": {"early_exit": False}, "requested": {}}[ended]
+    request, heard = bench.queue(**own)
+    if ended == "requested":
+        bench.tick()
+        assert bench.loop.end_thought(request)
+    for _ in range(30):
+        bench.tick()
+        (running,) = bench.loop.status().running
+        if running.stage is Stage.ANSWERING or (running.confidence or 0.0) > 0.85:  # the trial is the answer
+            break
+    (left,) = bench.loop.cancel(request)
+    assert (left.thought.exit_reason, heard.outcomes) == (ended, [])
+    assert [grant.served for grant in policy.granted] == [ended in ("confidence", "budget")]
+
+
 def test_who_never_began_has_paid_nothing(chain: Chain) -> None:
     policy = Counting()
     bench = chain(ENDLESS, policy=policy, admission=AdmissionLimits(slots=1))
@@ -172,7 +195,7 @@ def test_limits_that_loosen_while_a_thought_pauses_are_topped_up_by_its_age(chai
     policy = Charged()
     keeper = policy.keeper
     for _ in range(50):
-        keeper.account.admit(0.0, "", 0.0)
+        keeper.account.serve(keeper.account.admit(0.0, "", 0.0), 0.0)
     bench = chain(ENDLESS, policy=policy, order=PAUSES, max_batch=1, admission=AdmissionLimits(slots=1))
     bench.queue(max_tokens=120, claim=Claim(length=80.0))
     bench.tick(20)

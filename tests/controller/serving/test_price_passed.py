@@ -10,7 +10,7 @@ import pytest
 from controller.policy import FixedPolicy, Limits
 from controller.serving.request import Close, ExitReason
 from models.kinds.kind import AnswerKind
-from models.profile.index import IndexLimit
+from models.profile.levers.index import IndexLimit
 from models.thinking import Keep
 from tests.support.serving_bench import BRIEF, ENDLESS, FORMAT, Bench
 from tests.support.tiny_models import Oracle

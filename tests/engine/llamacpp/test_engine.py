@@ -208,3 +208,58 @@ def test_an_option_that_llama_cpp_lacks_is_refused_where_auto_has_chosen_it(file
 
     with pytest.raises(UnsupportedError, match="runner is bare, but engine is llamacpp, which has none: auto has"):
         open_engine(file, AutoOptions(runner=Runner.BARE))
+
+
+def test_it_pauses_only_where_places_are_kept_for_it(windowed: LlamaModel) -> None:
+    engine = LlamaEngine(windowed, LlamaConfig(cells=256, max_batch=1, **EXACT))
+    assert not engine.capabilities.pausing
+    sequence = engine.submit(request(4, 8))
+    engine.step()
+    with pytest.raises(UnsupportedError, match=f"sequence {sequence} is to pause: the llamacpp engine has no pauses"):
+        engine.pause(sequence)
+    engine.resume(sequence)  # it is not paused
+    with pytest.raises(ValueError, match="paused is -1, must be at least 0"):
+        LlamaOptions(paused=-1)
+
+
+def test_a_newcomer_waits_while_every_place_is_held_by_a_paused_sequence(windowed: LlamaModel) -> None:
+    engine = LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=1, paused=1, **EXACT))
+    ledger = Ledger(engine)
+    held = []
+    for seed in range(2):
+        held.append(ledger.submit(request(4, 8, seed=seed)))
+        while not ledger.accounts[held[-1]].decoding:
+            ledger.step()
+        ledger.pause(held[-1])
+    third = ledger.submit(request(4, 8, seed=2))
+    ledger.step()
+    assert (engine.load().paused, engine.load().waiting) == (2, 1)
+    ledger.resume(held[0])
+    while not ledger.accounts[held[0]].over:
+        ledger.step()
+    ledger.step()
+    assert ledger.accounts[third].started
+    ledger.resume(held[1])
+    ledger.run()
+    assert engine.occupied == 0
+
+
+def test_more_sequences_than_llama_cpp_tells_apart_are_refused_with_those_that_pause(windowed: LlamaModel) -> None:
+    with pytest.raises(CapacityError, match="max_batch is 60, must be at most 45 with"):
+        LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=60, paused=40))
+
+
+def test_a_model_with_a_window_shares_its_cache(windowed: LlamaModel) -> None:
+    with pytest.raises(
+        UnsupportedModelError, match="shared_cache is false, must be true: not every layer sees all tokens"
+    ):
+        LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=1, shared=False))
+
+
+def test_a_cache_of_its_own_bounds_each_sequence(model_directory: Callable[[str], Path]) -> None:
+    engine = LlamaEngine(load_gguf("qwen3", model_directory), LlamaConfig(cells=1024, max_batch=2, shared=False))
+    assert engine.max_tokens == 256
+    with pytest.raises(CapacityError, match="must be at most 256"):
+        engine.submit(request(240, 40))
+    decode(engine, request(200, 40, seed=1), request(200, 40, seed=2))
+    assert engine.occupied == 0

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from experiments.analysis.checks import gaps
-from experiments.analysis.levers import LOSSES, lever_worth
+from experiments.analysis.levers import GAINS, LOSSES, lever_worth
 from experiments.analysis.situation import situation
 from models.profile.lever import Lever
 from tests.support.analysis_profile import PLAIN, made_profile, still
 from tests.support.give_up_profile import giving_up_profile
+from tests.support.width_profile import racing_profile
 
 
 def test_each_lever_s_worth_is_told_giving_up_where_it_is_tabulated() -> None:
@@ -21,6 +22,14 @@ def test_each_lever_s_worth_is_told_giving_up_where_it_is_tabulated() -> None:
     assert [one.lever for one in found.without] == ["thresholds", "budgets", "giving up"]
     assert found.without[-1].tokens == plain.tokens
     assert found.accuracy == tuple(found.accuracy[0] - loss for loss in LOSSES)
+
+
+def test_width_reaches_what_no_other_lever_does() -> None:
+    found = lever_worth(situation(racing_profile(), PLAIN))
+    assert [one.lever for one in found.without] == ["thresholds", "budgets", "width"]
+    assert len(found.accuracy) == len(GAINS) + len(LOSSES)
+    assert found.tokens[0] is not None
+    assert found.without[-1].tokens[: len(GAINS)] == (None,) * len(GAINS)
 
 
 def test_no_front_gains_by_losing_a_lever_that_costs_no_certificate() -> None:

@@ -29,7 +29,7 @@ from experiments.calibration.profile import Levels
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS
 from models.profile.certificate import certify
-from models.profile.index import AGES, CONFIDENCES, IndexLimit
+from models.profile.levers.index import AGES, CONFIDENCES, IndexLimit
 from models.score import Score
 from tests.experiments.calibration.test_giving_up import asked, thought
 

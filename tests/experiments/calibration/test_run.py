@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 
 from experiments.calibration.profile import Levels, ShortOfData
+from experiments.calibration.races.racing import replies_of
+from experiments.calibration.races.sampled import read_replies
 from experiments.calibration.run import Calibrated, CalibrationSettings, calibrate
 from experiments.calibration.summary import summary
 from experiments.calibration.traces import TraceError, read_records
+from experiments.simulation.width_of_records import add_width
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
 from models.profile.certificate import certify
@@ -277,6 +280,21 @@ def _lines(of: Calibrated) -> list[bytes]:
 def test_numbers_out_of_range_are_told(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         settings(Path("profile.json"), **changes)
+
+
+def test_width_samples_replies_beside_the_profile_and_tabulates_them(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    found = calibrate(settings(path, count=8, budgets=(60, 150), width=2))
+    tables = found.profile.width
+    assert tables is not None
+    assert [(rule.width, rule.vote, rule.asked) for rule in tables.rules] == [(2, False, 0.0)]
+    assert tables.count == 8 * len(FAMILIES)
+    assert tables.refused is not None  # a class has too few questions
+    written = replies_of(path).read_bytes()
+    assert len(read_replies(replies_of(path))) == 2 * 8 * len(FAMILIES)
+    assert calibrate(settings(path, count=8, budgets=(60, 150), width=2)).profile.width == tables
+    assert replies_of(path).read_bytes() == written  # nothing is decoded again
+    assert add_width(found.chat, bundled_model(), path, 2).width == tables
 
 
 def test_the_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

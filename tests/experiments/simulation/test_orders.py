@@ -19,7 +19,6 @@ from experiments.simulation.orders import (
     LEAST_GAIN,
     MOST_P99,
     OrderFront,
-    OrderPoint,
     order_front,
     overtaken_s,
     told,
@@ -27,6 +26,7 @@ from experiments.simulation.orders import (
 from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import simulate, simulated_context
 from models.chat_model import load_chat_model
+from models.profile.order import OrderPoint
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 from tests.support.request_records import record

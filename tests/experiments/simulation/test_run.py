@@ -15,11 +15,12 @@ from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policies.paper import Paper
+from controller.risk.account import RiskStatus
 from experiments.calibration.traces import TraceError
 from experiments.progress import Advance, Silent
 from experiments.simulation.recording import read_recording
 from experiments.simulation.run import SimulatedLoad, SimulationSettings, simulate_load
-from experiments.simulation.summary import summary
+from experiments.simulation.summary import charged, summary
 from experiments.workloads import Gamma, Poisson, Workload, WorkloadError
 from models.chat_model import load_chat_model
 from models.profile.profile import ProfileError, read_profile, write_profile
@@ -72,6 +73,21 @@ def test_the_bundled_model_is_simulated_without_a_calibration() -> None:
     spec = FixedThreshold(threshold=0.9)
     found = simulate_load(SimulationSettings(workload=Poisson(rate=6.0), duration_s=20.0, policy=spec))
     assert "thoughts ended: confidence" in summary(found.records)
+
+
+def test_what_an_account_of_risk_has_charged_is_told() -> None:
+    def settings(policy: PolicySettings) -> SimulationSettings:
+        return SimulationSettings(workload=TWO, duration_s=60.0, policy=policy)
+
+    found = simulate_load(settings(LoadAware(risk=0.02, risk_peak=0.1)))
+    assert found.account is not None
+    assert found.account.requests == len(found.records)
+    assert 0.0 < found.account.mean <= 0.02
+    earned = 0.02 * found.account.requests
+    assert 0.0 < found.account.left <= min(found.account.most, earned - found.account.spent + 1e-9)
+    said = charged(found.account)
+    assert said.startswith(f"The account of risk charged {found.account.mean:.2%} a request, of 2.00% that it may; ")
+    assert simulate_load(settings(LoadAware(risk=0.02))).account is None
 
 
 def test_the_reporter_is_told_of_every_request(profile: Path) -> None:
@@ -130,6 +146,14 @@ def test_a_profile_that_does_not_say_which_questions_were_asked_is_refused(profi
     write_profile(file, replace(read_profile(profile), provenance={"options": {"count": 2}}))
     with pytest.raises(ProfileError, match=r"provenance\.options\.seed is None, must be a whole number"):
         served(file, FIXED)
+
+
+def test_an_account_s_charges_savings_and_top_ups_are_told() -> None:
+    status = RiskStatus(risk=0.02, peak=0.1, requests=400, spent=6.0, left=1.5, most=2.0, refused=3, topped_up=1)
+    assert charged(status) == (
+        "The account of risk charged 1.50% a request, of 2.00% that it may; 1.5 of 2.0 are left to be spent, and 3 "
+        "requests had to be held to stricter limits. Running thoughts were charged again, for laxer limits, 1 time."
+    )
 
 
 @pytest.mark.slow

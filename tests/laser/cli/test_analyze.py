@@ -63,10 +63,11 @@ def test_all_files_are_written(analysed: tuple[Path, Result]) -> None:
 
 
 @pytest.mark.slow
-def test_the_json_tells_all_six(analysed: tuple[Path, Result]) -> None:
+def test_the_json_tells_all_seven(analysed: tuple[Path, Result]) -> None:
     said = json.loads((analysed[0] / "analysis.json").read_text("utf-8"))
     assert set(said) == {
-        "provenance", "situation", "fronts", "maps", "sweep", "capacity", "checks", "misspecification", "replay",
+        "provenance", "situation", "fronts", "maps", "sweep", "capacity", "checks", "misspecification", "levers",
+        "replay",
     }  # fmt: skip
     assert said["situation"]["mix"] == [0.5, 0.0, 0.5]
     assert said["situation"]["rates"] == said["fronts"]["rates"] == [4.0, 9.0]

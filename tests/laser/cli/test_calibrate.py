@@ -12,9 +12,11 @@ from laser.cli.calibrate import way_on
 from laser.cli.main import main
 from models.profile.certificate import certify, evidence
 from models.profile.give_up import LADDER
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import read_profile, write_profile
 from models.reasoner.tasks import FAMILIES
 from tests.support.calibrations import save_calibration
+from tests.support.contests import contest
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,8 @@ def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
         assert part in result.output
     found = read_profile(path)
     assert found.contest is not None
+    assert found.order is not None
+    assert "Orders, simulated on the profile's records under " in result.output
     assert (found.budgets, found.score, found.max_tokens) == ((None, 150, 60), "joint", 320)
     assert (found.certificate.epsilon, found.certificate.delta) == (0.5, 0.1)
     options = found.provenance["options"]
@@ -67,6 +71,25 @@ def test_an_index_is_tabulated_where_it_is_wanted_and_told_where_it_is_refused(t
     assert tables is not None
     assert tables.refused is not None
     assert "Closing thoughts by a price is not certified" in result.output
+
+
+def test_points_that_answer_at_once_are_recorded_and_tabulated_where_they_are_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    result = calibrate(*QUICK, "--out", path, "--budgets", "60", "--no-thought")
+    assert result.exit_code == 0, result.output
+    tables = read_profile(path).no_thought
+    assert tables is not None
+    assert tables.cut_offs == CUT_OFFS
+    assert "Answering at once is" in " ".join(result.output.split())
+    records = path.with_name("profile.json.records.jsonl").read_text()
+    assert records.count('"budget":0,') == sum(read_profile(path).counts)
+
+
+def test_records_without_answers_at_once_are_refused_by_name(tmp_path: Path) -> None:
+    file = save_calibration(tmp_path)
+    result = calibrate("--from-records", "--no-thought", "--out", file)
+    assert result.exit_code == 1
+    assert "the records lack the answers without thought to 10 of 10 questions" in result.output
 
 
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
@@ -129,6 +152,30 @@ def test_from_records_tells_what_they_are_worth_and_whether_they_take_more(
     assert result.exit_code == 0, result.output
     assert "What this is worth: nothing yet." in result.output
     assert result.output.endswith(f"{told}\n")
+
+
+def test_the_order_alone_is_chosen_again_and_the_contest_stays(tmp_path: Path) -> None:
+    path = save_calibration(tmp_path)
+    before = replace(read_profile(path), contest=contest(0.1))
+    write_profile(path, before)
+    result = calibrate("--from-records", "--order-only", "--out", path)
+    assert result.exit_code == 0, result.output
+    found = read_profile(path)
+    assert found.order is not None
+    assert replace(found, order=None) == before
+    assert "`laser serve` takes " in result.output
+    assert "Policies" not in result.output
+
+
+def test_the_order_alone_needs_records_and_a_contest(tmp_path: Path) -> None:
+    for options in (("--order-only",), ("--order-only", "--from-records", "--give-up")):
+        result = calibrate(*options)
+        assert result.exit_code == 2
+        assert "--order-only goes with --from-records, without --give-up" in result.output
+    path = save_calibration(tmp_path)
+    result = calibrate("--from-records", "--order-only", "--out", path)
+    assert result.exit_code == 1
+    assert "there is no contest, which tells the policy: leave --order-only out" in result.output
 
 
 def test_records_without_a_profile_are_told() -> None:

@@ -156,6 +156,7 @@ def test_a_thought_without_confidence_tells_why(stage: Stage, probing: bool, sai
         ({"agree": 2}, "closed once their probes agree"),
         ({"margin": 6.0}, "closed once they are nearly at their end"),
         ({}, "are not probed now"),
+        ({"skip": 0.9}, "are not probed now; prompts that need none are answered at once"),
     ],
 )
 def test_the_sentence_tells_what_closes_thoughts(limits: dict[str, float], said: str) -> None:

@@ -124,7 +124,10 @@ def test_other_policies_say_who_they_are(
     with running(load_config(None, {"model": profiled[0], **options})) as server:
         told = seen(server)
     assert told["policy"] == policy
-    unset = {"agree": None, "margin": None, "exits": {}, "every": None, "give_up": None, "index": None}
+    unset = {
+        "agree": None, "margin": None, "exits": {}, "every": None, "give_up": None, "index": None, "skip": None,
+        "width": 1, "vote": False,
+    }  # fmt: skip
     assert told["limits"] == {"any": {**unset, **limits}}
     assert told["rung"] is None
     assert told["certified"] == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
 from engine.options import default_threads
 from laser.server.config import ServeConfig
+from laser.server.controller_report import report
 from laser.server.policy_choice import choose_policy
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
@@ -23,6 +25,7 @@ from models.profile.profile import FILE_NAME, OtherFormatError, ProfileError, re
 from models.reasoner import bundled_model
 from models.score import Score
 from tests.support.contests import contest
+from tests.support.orders import choice, load
 
 
 def with_profile(directory: Path, **changes: Any) -> Path:
@@ -155,6 +158,42 @@ def test_what_only_a_controller_reads_is_refused_where_there_is_none(worthless: 
     config = ServeConfig(**{setting: worthless / "file"})  # type: ignore[arg-type]  # the setting's name is its own
     with pytest.raises(ConfigError, match=r"file, but the policy is none, not load-aware: the profile certifies not"):
         choose_policy(config, worthless, load_chat_model(worthless))
+
+
+@pytest.mark.parametrize(
+    ("kept", "config", "head_start_s", "told"),
+    [
+        (5.0, {}, 5.0, "simulated at 170% of capacity, a reply takes 8.00 s"),
+        (5.0, {"policy": FixedThreshold()}, 5.0, "simulated at 170% of capacity"),
+        (5.0, {"pauses": True}, 5.0, "simulated at 170% of capacity"),
+        (0.0, {}, 0.0, "simulated on the profile's records, no head start"),
+        (5.0, {"head_start_s": 0.0}, 0.0, None),
+        (5.0, {"head_start_s": 2.0}, 2.0, None),
+        (5.0, {"shortest_first": True}, math.inf, None),
+        (None, {}, 0.0, None),
+    ],
+)
+def test_the_profile_s_order_serves_unless_another_is_named(
+    tmp_path: Path, kept: float | None, config: dict[str, Any], head_start_s: float, told: str | None
+) -> None:
+    crowded = load(1.7, (0.0, 10.0, 20.0), (5.0, 8.0, 21.0))
+    directory = with_profile(tmp_path, order=None if kept is None else choice(kept, crowded))
+    chosen = choose_policy(ServeConfig(**config), directory, load_chat_model(directory))
+    chosen.close()
+    assert chosen.order.order.head_start_s == head_start_s
+    assert chosen.order_note is None if told is None else str(chosen.order_note).startswith(told)
+    assert (chosen.order.forecast is None) == (head_start_s == 0.0)
+    assert chosen.order.pauses == config.get("pauses", False)
+    said = report(chosen).order
+    assert said is not None
+    assert said.head_start_s == (None if math.isinf(head_start_s) else head_start_s)
+    assert said.note == chosen.order_note
+
+
+def test_pauses_need_an_order_in_which_somebody_goes_before(tmp_path: Path) -> None:
+    directory = with_profile(tmp_path, order=None)
+    with pytest.raises(ConfigError, match="pauses is true, but the profile has no head start, and head_start_s is not"):
+        choose_policy(ServeConfig(pauses=True), directory, load_chat_model(directory))
 
 
 def test_a_thinking_format_that_the_profile_was_not_made_with_is_refused(

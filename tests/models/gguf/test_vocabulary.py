@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from models.gguf.splitting import WAYS
 from models.prompts.agreement import TEXTS
 from models.tokenizer import ChatTokenizer
 from tests.support.gguf_files import MODEL, save
+from tests.support.given_gguf import VARIABLE, given
 from tests.support.llama_vocabulary import LlamaVocabulary
 from tests.support.processes import ROOT
 
-REAL = "LASER_GGUF"  # the environment variable that names a real model's file, such as SmolLM2's
 CORPUS = (
     *TEXTS,
     *((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("gguf.md", "api.md")),
@@ -130,9 +129,11 @@ def test_a_vocabulary_of_sentences_splits_text_as_llama_cpp_does(tmp_path: Path,
     agree(save(tmp_path / "model.gguf", metadata))
 
 
-@pytest.mark.skipif(REAL not in os.environ, reason=f"{REAL} names no GGUF file of a real model")
+@pytest.mark.skipif(given() is None, reason=f"{VARIABLE} names no GGUF file of a real model")
 def test_a_real_model_s_texts_become_the_tokens_that_llama_cpp_gives_them() -> None:
-    agree(Path(os.environ[REAL]))
+    file = given()
+    assert file is not None
+    agree(file)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from controller.policies.restricted import with_levers, within_risk
 from models.profile.certificate import fewest_questions, upper_bound
 from models.profile.corners import corners
 from models.profile.give_up import GRACE, LADDER, GiveUpCurve, GiveUpLimit, check_ladder, worth_below
-from models.profile.give_up_tables import certify_curves, short_of
 from models.profile.lever import Lever
+from models.profile.levers.ladder import certify_levels, short_of
 from models.profile.profile import ProfileError, read_profile, write_profile
 from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import made_profile
@@ -132,12 +132,12 @@ def test_with_too_few_questions_no_curve_is_certified_at_a_smaller_risk() -> Non
     assert tight.points() != ()
     with pytest.raises(ProfileError, match=f"{COUNT} questions certify, must be at least {needed}"):
         with_levers(tight, {Lever.GIVE_UP})
-    assert short_of(columns, 0.01, 0.05, needed) is None
+    assert short_of(columns, 0.01, 0.05, needed, "curves") is None
 
 
 @given(st.lists(st.integers(0, 40), min_size=24, max_size=24))
 def test_all_corners_within_a_certified_corner_are_certified(counts: list[int]) -> None:
-    _, certified = certify_curves(np.array(counts).reshape(3, 4, 2), 400, 0.05, 0.1)
+    _, certified = certify_levels(np.array(counts).reshape(3, 4, 2), 400, 0.05, 0.1)
     for c, i, j in zip(*np.nonzero(certified), strict=True):
         assert certified[: c + 1, : i + 1, : j + 1].all()
 
@@ -152,6 +152,6 @@ def test_a_certificate_of_curves_is_wrong_no_more_often_than_delta() -> None:
     wrong = 0
     for _ in range(trials):
         harmed = (rng.random(count)[:, None, None, None] < risk).sum(axis=0)
-        _, certified = certify_curves(harmed, count, epsilon, delta)
+        _, certified = certify_levels(harmed, count, epsilon, delta)
         wrong += bool((certified & (risk > epsilon)).any())
     assert wrong / trials <= delta + 3 * math.sqrt(delta * (1 - delta) / trials)

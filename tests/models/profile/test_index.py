@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from controller.policies.restricted import with_levers, within_account, within_risk
 from models.profile.certificate import certify, fewest_questions
 from models.profile.corners import corners
-from models.profile.index import AGES, CONFIDENCES, IndexLimit, PriceIndex
 from models.profile.lever import Lever
+from models.profile.levers.index import AGES, CONFIDENCES, IndexLimit, PriceIndex
 from models.profile.profile import ProfileError, read_profile, write_profile
 from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import made_profile

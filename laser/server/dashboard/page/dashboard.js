@@ -29,6 +29,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
   if (exit_reason === "confidence") return `sure: ${confidence.toFixed(2)} ≥ ${bound.toFixed(2)}`;
   if (exit_reason === "hopeless") return `given up: ${confidence.toFixed(2)} sure`;
   if (exit_reason === "price") return `not worth more tokens: ${confidence.toFixed(2)} sure`;
+  if (exit_reason === "skipped") return "needed no thought";
   if (exit_reason === "budget") return `its budget of ${tokens} was spent`;
   if (exit_reason === "natural") return "thought to its end";
   if (exit_reason === "consistency") return "its probes agreed";
@@ -40,7 +41,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
 }
 
 const EXITS = {
-  confidence: "were sure", hopeless: "were given up", price: "were worth no more tokens", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
+  confidence: "were sure", hopeless: "were given up", skipped: "needed none", price: "were worth no more tokens", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
   margin: "were nearly at their end", deadline: "ran out of time", loop: "went round in circles", requested: "were ended on request",
 };
 const POLICIES = {
@@ -165,21 +166,26 @@ function gainedLines(gained) {
   });
 }
 
-/** When thoughts are closed. */
+/** When thoughts are closed, and whether some prompts get none. */
 function rule(limits) {
+  return `${closing(limits)}${limits.some((each) => each.skip) ? "; prompts that need none are answered at once" : ""}`;
+}
+
+function closing(limits) {
   const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
+  const race = limits.some((each) => each.width > 1) ? "; several of a prompt race where places are idle" : "";
   if (!bounds.length) {
     if (limits.some((each) => each.agree !== null)) return "Thoughts are closed once their probes agree";
     if (limits.some((each) => each.margin !== null)) return "Thoughts are closed once they are nearly at their end";
     const names = [...new Set(limits.flatMap((each) => Object.keys(each.exits ?? {})))].sort();
     if (names.length) return `Thoughts are closed once ${names.join(" or ")} says so`;
     if (limits.some((each) => each.index)) return "Thoughts are closed once more of them is not worth its tokens";
-    return "Thoughts are not probed now";
+    return `Thoughts are not probed now${race}`;
   }
   const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];
   const sure = low === high ? `${low} sure` : `${low} to ${high} sure, by class`;
   const hopeless = limits.some((each) => each.give_up) ? "; hopeless ones are given up" : "";
-  return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}${hopeless}`;
+  return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}${hopeless}${race}`;
 }
 
 /** How each class kept its SLO. */

@@ -14,6 +14,7 @@ from controller.serving.ordering.order import Order
 from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
 from controller.serving.request import ExitReason
+from engine.base import UnsupportedError
 from tests.support.serving_bench import ENDLESS, Bench, Heard
 
 Chain = Callable[..., Bench]
@@ -31,6 +32,7 @@ def forecast(mean: float) -> RowForecast:
         mean=(table,),
         spread=zero,
         usual_rows=mean,
+        answer_rows=1.0,
     )
 
 
@@ -155,16 +157,51 @@ def test_nobody_pauses_for_a_request_that_memory_has_no_room_for(chain: Chain) -
     assert ends(one, heard) == ["long", "short"]
 
 
-def test_an_engine_that_cannot_pause_is_never_asked_to(chain: Chain) -> None:
+def test_an_engine_that_cannot_pause_is_refused_by_name(chain: Chain) -> None:
     from tests.support.parrot_engine import ParrotEngine, ParrotOptions
 
     engine = ParrotEngine(tuple(range(5, 60)), 432, ParrotOptions(cells=4096, max_batch=1))
-    assert not engine.capabilities.pausing
-    one = bench(chain, head_start_s=math.inf, pauses=True, engine=engine)
-    heard = {"long": asked(one, 60)}
-    one.tick(5)
-    heard["short"] = asked(one, 10)
-    assert set(ends(one, heard)) == {"long", "short"}
+    with pytest.raises(UnsupportedError, match="pauses is true, but thoughts cannot pause: the parrot engine"):
+        bench(chain, head_start_s=math.inf, pauses=True, engine=engine)
+
+
+@pytest.mark.parametrize("claim", [{"tenant": "other"}, {"priority": -1}])
+@pytest.mark.parametrize("pauses", [False, True])
+def test_paused_thoughts_do_not_hold_up_another_key_or_a_more_urgent_request(
+    chain: Chain, claim: dict[str, Any], pauses: bool
+) -> None:
+    """A key's own ever shorter requests pause one another; who comes then waits no longer than without pauses."""
+    one = bench(chain, head_start_s=math.inf, pauses=pauses)
+    for rows in range(60, 15, -5):
+        asked(one, rows)
+        one.tick()
+    other = asked(one, 10, **claim)
+    assert one.engine.load().paused == (8 if pauses else 0)
+    while not other.outcomes:
+        one.tick()
+    assert other.outcome.queue_s <= 62.0  # of the first request alone, and no other's
+    one.run()
+
+
+def test_what_does_not_think_or_has_a_small_budget_of_its_own_is_short(chain: Chain) -> None:
+    """Whatever its prompt lets expect of a full thought."""
+    one = bench(chain, head_start_s=math.inf)
+    asked(one, 60)
+    one.tick()
+    for name, own in {"long": {}, "small": {"budget": 5}, "none": {"thinking": False}}.items():
+        one.queue(max_tokens=120, name=name, claim=Claim(length=60.0), **own)
+    one.tick()
+    assert [name for name, _ in one.loop.queue.turns] == ["none", "small", "long"]
+
+
+def test_steps_in_which_a_thought_was_paused_are_none_of_its_own(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    for rows in (60, 20):
+        asked(one, rows)
+        one.tick(5)
+    while one.engine.load().paused:
+        one.tick()
+    assert max(one.loop._in_engine.ages(one.loop._steps)[0]) <= 7
 
 
 def test_a_full_batch_stays_full_while_thoughts_pause(chain: Chain) -> None:

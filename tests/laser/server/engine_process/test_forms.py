@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from controller.decision_record import DecisionRecord
 from controller.planning.planner import Planner
 from controller.serving.admission import AdmissionLimits
@@ -18,6 +21,7 @@ from engine.base import Event as Step
 from engine.wrapper import EngineWrapper
 from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
+from laser.server.engine_process import driver
 from laser.server.engine_process.driver import LoopDriver
 from laser.server.engine_process.host import Host, HostLine
 from laser.server.engine_process.messages import (
@@ -93,12 +97,15 @@ def over(events: Sequence[Event]) -> int:
     return sum(isinstance(event, Ended) for event in events)
 
 
-def in_one_process(bench: Bench, asked: list[Command]) -> list[Event]:
+def in_one_process(bench: Bench, asked: list[Command], sent: list[int] | None = None) -> list[Event]:
+    """Serves on this thread; `sent` gets how many events went out at once."""
     inbox: queue.Queue[Command] = queue.Queue()
     told: list[Event] = []
 
     def send(events: list[Event]) -> None:
         told.extend(events)
+        if sent is not None:
+            sent.append(len(events))
         if over(told) == REQUESTS:
             inbox.put(Stop())
 
@@ -143,3 +150,37 @@ def test_ticks_probes_and_decisions_are_the_same_record_for_record(random_model:
     assert one.engine.steps == two.engine.steps
     assert len(one.records) > 5
     assert one.records == two.records
+
+
+def test_texts_wait_for_each_other_where_steps_are_short_and_all_come(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = deploy(ServeConfig(model=random_model, engine=ParrotOptions(cells=4096, max_batch=3)))
+    told, sends = [], []
+    for hold_s in (0.0, 60.0):
+        monkeypatch.setattr(driver, "HOLD_S", hold_s)
+        sent: list[int] = []
+        told.append(in_one_process(Bench(sound, random_model), commands(sound), sent))
+        sends.append(len(sent))
+    assert told[0] == told[1]
+    assert sends[1] < sends[0] / 2
+
+
+def test_texts_that_nobody_reads_yet_come_with_the_end_of_their_reply(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "HOLD_S", 0.0)
+    sound = deploy(ServeConfig(model=random_model, engine=ParrotOptions(cells=4096, max_batch=3)))
+    told, sends = [], []
+    for streamed in (True, False):
+        asked = [
+            msgspec.structs.replace(command, streamed=streamed, probes=False)
+            if isinstance(command, Submit)
+            else command
+            for command in commands(sound)
+        ]
+        sent: list[int] = []
+        told.append(in_one_process(Bench(sound, random_model), asked, sent))
+        sends.append(len(sent))
+    assert told[0] == told[1]
+    assert sends[1] < sends[0] / 4

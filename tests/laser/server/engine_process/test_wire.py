@@ -102,7 +102,8 @@ STATUS = LoopStatus(
 )  # fmt: skip
 REPORT = PolicyReport(controller={"policy": "fixed", "limits": {"any": {"threshold": 0.9}}}, gained=GAINED)
 COMMAND_EXAMPLES: list[EngineMessage] = [
-    Submit(number=1, request=REQUEST, probes=True, progress=True), Cancel(number=1), EndThought(call=2, number=1),
+    Submit(number=1, request=REQUEST, probes=True, progress=True, streamed=False),
+    Cancel(number=1), EndThought(call=2, number=1),
     TurnedAway(), Inquire(call=3, whole=True), Ping(), Stop(),
 ]  # fmt: skip
 EVENT_EXAMPLES: list[EngineMessage] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from controller.policies.budget import FixedBudget
+from controller.serving.ordering.turns import ServingOrder
+from engine.base import Capabilities
+from engine.wrapper import EngineWrapper
 from laser.cli.serve import announce
 from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
@@ -19,6 +23,7 @@ from laser.server.telemetry.startup import certified, facts, in_short, loading, 
 from models.files.strict_yaml import read
 from models.score import Score
 from models.thinking import ThinkingFormat, ThinkingTokens, format_file
+from tests.support.analysis_profile import made_profile
 from tests.support.live_server import LiveServer, running_deployment
 from tests.support.model_profile import PROFILE
 
@@ -64,6 +69,27 @@ def test_what_is_named_or_switched_off_is_told(deployed: Deployment) -> None:
     told = words(replace(deployed, chosen=replace(chosen, policy=made_policy.policy)))
     assert told["policy"] == "budget, budget 80"
     assert told["signal"] == "none: running thoughts are not probed"
+
+
+def test_an_order_that_is_not_first_come_is_told_with_its_bound_and_whether_the_engine_can_pause(
+    deployed: Deployment,
+) -> None:
+    order = ServingOrder.of(made_profile(), head_start_s=7.776, pauses=True)
+    chosen = replace(deployed.chosen, order=order, order_note="simulated")
+    told = words(replace(deployed, chosen=chosen))["order"]
+    bound = "who is predicted short goes before who came up to 7.78 s earlier, running ones pause for it"
+    assert told == f"{bound}; simulated"
+
+    class Unpausing(EngineWrapper):
+        @property
+        def capabilities(self) -> Capabilities:
+            return replace(self.engine.capabilities, pausing=False)
+
+    unable = replace(deployed, chosen=chosen, engine=Unpausing(deployed.engine))
+    assert words(unable)["order"] == f"{bound}; simulated; the engine cannot pause"
+    shortest = replace(chosen, order=ServingOrder.of(made_profile(), head_start_s=math.inf), order_note=None)
+    (said,) = [each for each in facts(replace(deployed, chosen=shortest)) if each.topic == "order"]
+    assert (said.words, said.fields["head_start_s"]) == ("shortest first, without a bound on the wait", None)
 
 
 def test_a_policy_whose_note_tells_of_a_fault_is_a_warning(

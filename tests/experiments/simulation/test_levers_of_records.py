@@ -11,7 +11,7 @@ import pytest
 from controller.policies.load_aware import LoadAware
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import VirtualClock, profiled_machine
-from experiments.simulation.give_up_of_records import given_up
+from experiments.simulation.levers_of_records import given_up
 from experiments.simulation.recording import read_calibration, read_recording
 from experiments.simulation.simulation import simulate, simulated_context
 from models.chat_model import load_chat_model

@@ -1,4 +1,4 @@
-"""Tabulates giving up on the records of a profile that was calibrated without it. Nothing is decoded."""
+"""Tabulates levers on the records of a profile that was calibrated without them. Nothing is decoded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from controller.serving.trials import probe_spec
 from engine.base import ProbeSpec
 from experiments.calibration.looks import CertificateLook, looked
-from experiments.calibration.profile import Levels, planned, with_give_up
+from experiments.calibration.profile import Levels, planned, with_give_up, with_no_thought
 from experiments.calibration.traces import CalibrationLog, run_questions
 from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
 from models.chat_model import ChatModel
 from models.profile.give_up import LADDER
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import Profile, write_profile
 from models.score import Score
 
@@ -32,11 +33,35 @@ def add_give_up(chat: ChatModel, directory: Path, file: Path, *, files: Sequence
 
 def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
     """Returns the profile with giving up tabulated on its records; it counts as one more look at a certificate."""
-    profile, mine = known.profile, certifying(chat, known, files)
+    mine = certifying(chat, known, files)
     log, spec = mine.log, mine.spec
-    made = with_give_up(profile, traces=log.traces, closings=log.closings, unseen=mine.unseen, spec=spec)
-    look = replace(mine.look, curves=LADDER)
-    return replace(made, provenance={**profile.provenance, "looked": looked(profile, look)})
+    made = with_give_up(known.profile, traces=log.traces, closings=log.closings, unseen=mine.unseen, spec=spec)
+    return recounted(made, replace(mine.look, curves=LADDER))
+
+
+def add_no_thought(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
+    """Tabulates answers at once in the profile `file` from the records beside it; writes and returns it with them.
+
+    The arguments are those of `read_calibration`, whose errors it raises; TraceError if no answer without thought was
+    recorded.
+    """
+    found = answered_at_once(chat, read_calibration(chat, directory, file, files=files), files)
+    write_profile(file, found)
+    return found
+
+
+def answered_at_once(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
+    """Returns the profile with answers at once tabulated on its records, which is one more look at a certificate."""
+    mine = certifying(chat, known, files)
+    made = with_no_thought(
+        known.profile,
+        traces=mine.log.traces,
+        closings=mine.log.closings,
+        unseen=mine.unseen,
+        spec=mine.spec,
+        landing=len(chat.thinking.landing),
+    )
+    return recounted(made, replace(mine.look, cut_offs=CUT_OFFS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +88,12 @@ def certifying(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] 
     look = CertificateLook(
         questions=tuple(mine.keys[number] for number in unseen),
         budgets=tuple(budget for budget in profile.budgets if budget is not None),
-        score=spec.score,
+        score=Score(profile.score),
         levels=Levels(epsilon=profile.certificate.epsilon, delta=profile.certificate.delta),
     )
     return CertifyingRecords(log=log, unseen=unseen, spec=spec, look=look)
+
+
+def recounted(made: Profile, look: CertificateLook) -> Profile:
+    """Returns a profile that also tells of this look at a certificate."""
+    return replace(made, provenance={**made.provenance, "looked": looked(made, look)})

@@ -140,8 +140,10 @@ class PriceIndexTables:
             return replace(self, certificate=None, refused=str(error))
         return replace(self, certificate=found, refused=None)
 
-    def points(self) -> list[tuple[int, int]]:
-        """Returns the certified points as places of price and budget; the full thought, (0, 0), comes first."""
+    def points(self, *, certified_only: bool = True) -> list[tuple[int, int]]:
+        """Returns the points as places of price and budget; the full thought, (0, 0), comes first."""
+        if not certified_only:
+            return [(i, j) for i, row in enumerate(self.harmed) for j in range(len(row))]
         if self.certificate is None:
             return [(0, 0)]
         return [(i, j) for i, row in enumerate(self.certificate.certified) for j, safe in enumerate(row) if safe]

@@ -1,0 +1,61 @@
+"""Who wins a race of thoughts: the reply that ends first, or the answer that most of them give."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+LONGEST = 400  # characters of an answer that is compared
+
+_BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
+
+
+def voted(text: str) -> str:
+    """Returns what a reply votes for: its last box, else all its text, in one spelling; empty: it votes for nothing."""
+    boxes = _BOX.findall(text)
+    return " ".join((boxes[-1] if boxes else text).split())[:LONGEST]
+
+
+class Ballot:
+    """Takes the answers of a race in the order in which they end, and tells the winner once nothing can change it.
+
+    Of answers with as many votes the one that ended first wins, and its first reply is served. An empty answer wins
+    only against others like it.
+    """
+
+    def __init__(self, places: int, *, vote: bool) -> None:
+        """`places`: thoughts that race. `vote`: whether answers are counted."""
+        self._vote = vote
+        self._going = places
+        self._answers: dict[int, str] = {}  # by place, in the order of ends
+
+    @property
+    def ended(self) -> tuple[int, ...]:
+        """The places that have ended with an answer, first to last."""
+        return tuple(self._answers)
+
+    def answer(self, place: int, text: str) -> int | None:
+        """A thought has ended with a reply that votes for `text`. Returns the winner; None: the race goes on."""
+        self._answers[place] = text
+        return self.drop()
+
+    def drop(self) -> int | None:
+        """One thought fewer goes on. Returns the winner; None: the race goes on, or nobody has answered."""
+        self._going -= 1
+        said = [one for one in self._answers.values() if one]
+        if not said:
+            return None if self._going else next(iter(self._answers), None)
+        if not self._vote:
+            return self._first(said[0])
+        votes = Counter(said)  # in the order in which answers came, by which ties are broken
+        ahead = max(votes, key=votes.__getitem__)
+        before = True
+        for one, count in votes.items():
+            before = before and one != ahead
+            most = count + self._going
+            if one != ahead and (most > votes[ahead] or (before and most == votes[ahead])):
+                return None
+        return None if self._going > votes[ahead] else self._first(ahead)
+
+    def _first(self, answer: str) -> int:
+        return next(place for place, one in self._answers.items() if one == answer)

@@ -1,0 +1,1 @@
+"""Calibration of races: several sampled thoughts of one prompt, of which one becomes the reply."""

@@ -1,0 +1,68 @@
+"""A server whose thoughts race says so in every dialect, counts what was lost, and streams the winner alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from experiments.evaluation.questions import bundled_questions
+from laser.server.config import load_config
+from models.reasoner import bundled_model
+from tests.support.live_server import WAIT_S, running
+
+ASKED = [{"role": "user", "content": bundled_questions(1, 0)[0].text}]
+SHORT: dict[str, Any] = {"model": "racer", "laser": {"answer": "short"}}
+REPLIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": ASKED, "max_tokens": 400},
+    "/v1/responses": {"input": ASKED[0]["content"], "max_output_tokens": 400},
+    "/v1/messages": {"messages": ASKED, "max_tokens": 400},
+    "/api/chat": {"messages": ASKED, "stream": False},
+}
+
+
+def test_every_dialect_tells_that_thoughts_raced(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(
+        "policy: {kind: 'tests.support.race_policy:Threefold'}\nengine: {kind: torch, max_batch: 4}\nthreads: 1\n"
+    )
+    with running(load_config(file, {"model": bundled_model(), "name": "racer"})) as server:
+
+        def ask(path: str, body: dict[str, Any]) -> httpx.Response:
+            reply = httpx.post(server.url + path, json=SHORT | body, trust_env=False, timeout=WAIT_S)
+            assert reply.status_code == 200, reply.text
+            return reply
+
+        lost = 0
+        for path, body in REPLIES.items():
+            laser = ask(path, body).json()["laser"]
+            assert (path, laser["width"], laser["reproducible"]) == (path, 3, False)
+            assert laser["raced_tokens"] > 0
+            assert laser["ttft_ms"] == laser["total_ms"]
+            lost += laser["raced_tokens"]
+
+        chat = REPLIES["/v1/chat/completions"]
+        whole = ask("/v1/chat/completions", chat).json()
+        alone = ask("/v1/chat/completions", chat | {"laser": {"answer": "open"}}).json()
+        lost += whole["laser"]["raced_tokens"]
+        assert (alone["laser"]["width"], alone["laser"]["raced_tokens"]) == (1, 0)
+        usage = whole["usage"]
+        assert usage["prompt_tokens"] == alone["usage"]["prompt_tokens"]
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        assert usage["completion_tokens"] > whole["laser"]["raced_tokens"] + whole["laser"]["reasoning_tokens"]
+
+        events = [
+            json.loads(line[6:])
+            for line in ask("/v1/chat/completions", chat | {"stream": True}).text.splitlines()
+            if line.startswith("data: {")
+        ]
+        said = "".join(choice["delta"].get("content") or "" for one in events for choice in one["choices"])
+        assert said == whole["choices"][0]["message"]["content"]
+        lost += next(one["laser"]["raced_tokens"] for one in events if one.get("laser"))
+
+        metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
+        assert f'laser_token_rows_total{{kind="raced"}} {lost}.0' in metrics
+        limits = httpx.get(f"{server.url}/laser/controller", trust_env=False).json()["limits"]["any"]
+        assert (limits["width"], limits["vote"]) == (3, True)
