@@ -64,14 +64,13 @@ class Controller:
         self._file = settings
         self._solver = solver
         self._sink = sink
-        self._complaints = complaints
+        self._complaints, self._jumps = complaints, 0
         self._objective = settings.settings.objective.at(profile.reply_s)
         self._estimator = self._new_estimator(settings.settings)
         self._counts = [0.0] * len(profile.classes)
         self._last: float | None = None  # the loop's clock at the last look-up; None: none yet
         self._time = 0.0  # the controller's own clock: jumps of the loop's clock left out
         self._stepped_s = 0.0  # seconds of decoding since a step was last filtered
-        self._jumps = 0
         self._plan: Plan | None = None  # the last one solved; None: none yet
         self._asked: SolveRequest | None = None  # the last request; None: one is due at once
         self._waiting_since: float | None = None  # the oldest unanswered request; None: none is unanswered
@@ -187,7 +186,8 @@ class Controller:
     @property
     def certificate(self) -> Certificate:
         """The certificate that allows the `certified` points."""
-        return self._profile.certificate
+        priced = self._profile.priced
+        return self._profile.certificate if priced is None or priced.certificate is None else priced.certificate
 
     # --- inner loop -------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
 from models.profile.give_up import GiveUpLimit
+from models.profile.levers.index import IndexLimit
 from models.profile.width import RaceRule
 
 G = TypeVar("G")
@@ -20,13 +21,13 @@ SPELLED = {"confidence": "threshold", "consistency": "agree", "margin": "margin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of a thought. A thought without threshold, agree, margin and exits is not probed.
+    """The limits of a thought. A thought without threshold, agree, margin, exits and index is not probed.
 
-    Each of these four is the level of an exit signal (see `controller/serving/signals/`), and the thought is closed by
-    whichever signal is met first. Probes of a thought with a margin give no trial answer: they only measure how far the
-    thought is from closing itself.
+    Each of the first four is the level of an exit signal (see `controller/serving/signals/`), and the thought is closed
+    by whichever signal is met first. Probes of a thought with a margin give no trial answer: they only measure how far
+    the thought is from closing itself.
 
-    In each of `threshold`, `budget`, `agree`, `margin`, `give_up` and `skip` None means: no such limit.
+    In each of `threshold`, `budget`, `agree`, `margin`, `give_up`, `index` and `skip` None means: no such limit.
     """
 
     threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
@@ -36,6 +37,7 @@ class Limits:
     exits: Mapping[str, float] = field(default_factory=dict, hash=False)  # levels of other signals, by name
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
     give_up: GiveUpLimit | None = None  # lower threshold, below which a thought is closed with its best trial answer
+    index: IndexLimit | None = None  # at a price: a thought whose index is at most the price is closed
     skip: float | None = None  # the switch's score from which a prompt is answered at once
     race: RaceRule | None = None  # how several thoughts race from a request's begin on; None: one thinks alone
 
@@ -56,6 +58,8 @@ class Limits:
                     )
         if self.give_up is not None and (self.threshold is None or self.agree is not None or self.exits):
             raise ValueError("give_up is given, must stand beside a threshold and no other signal")
+        if self.index is not None and self.signals:
+            raise ValueError(f"index is given beside {', '.join(self.signals)}, must be the only signal")
         if self.every is not None and self.every < 1:
             raise ValueError(f"every is {self.every}, must be at least 1")
         for name, level in self.exits.items():
@@ -72,11 +76,12 @@ class Limits:
     @property
     def probing(self) -> bool:
         """Whether running thoughts are probed."""
-        return self.threshold is not None or self.agree is not None or self.margin is not None or bool(self.exits)
+        signals = self.threshold is not None or self.agree is not None or self.margin is not None or bool(self.exits)
+        return signals or self.index is not None
 
     @property
     def signals(self) -> dict[str, float]:
-        """The levels of all exit signals, by the signal's name."""
+        """The levels of the exit signals that have one, by the signal's name."""
         own = ((name, getattr(self, spelling)) for name, spelling in SPELLED.items())
         return {**{name: level for name, level in own if level is not None}, **self.exits}
 
@@ -86,7 +91,7 @@ class Limits:
 
     def unprobed(self) -> Limits:
         """Returns the limits without any signal."""
-        return replace(self, threshold=None, agree=None, margin=None, exits={}, give_up=None)
+        return replace(self, threshold=None, agree=None, margin=None, exits={}, give_up=None, index=None)
 
 
 UNLIMITED = Limits()  # neither probed nor cut

@@ -175,14 +175,24 @@ def safe_points(tables: OperatingTables, mean: float | None) -> tuple[PointId, .
 
 
 def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limits, ...]:
-    """Returns the limits of each class's thoughts at its point; a lower curve counts in medians of the class."""
+    """Returns the limits of each class's thoughts at its point; curves and indices count in medians of the class."""
     found = []
     for d, k in enumerate(points):
         point = tables.points[k]
         curve = None
         if point.give_up is not None and tables.medians is not None:
             curve = GiveUpLimit(curve=point.give_up, median=tables.medians[d])
+        index = None
+        if point.price is not None and tables.index is not None:
+            index = tables.index.limit(d, point.price)
         found.append(
-            Limits(threshold=point.threshold, budget=point.budget, give_up=curve, skip=point.skip, race=point.race)
+            Limits(
+                threshold=point.threshold,
+                budget=point.budget,
+                give_up=curve,
+                index=index,
+                skip=point.skip,
+                race=point.race,
+            )
         )
     return tuple(found)

@@ -53,6 +53,7 @@ def _words(point: OperatingPoint) -> str:
         *([] if point.threshold is None else [f"threshold {point.threshold:g}"]),
         *([] if point.budget is None else [f"budget {point.budget}"]),
         *([] if point.give_up is None else ["hopeless thoughts given up"]),
+        *([] if point.price is None else [f"a price of {point.price:.2g} a row"]),
         *([] if point.skip is None else [f"no thought from a score of {point.skip:g}"]),
         *([] if point.race is None else [f"{point.width} thoughts"]),
     ]

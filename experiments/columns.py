@@ -122,6 +122,7 @@ ENDS = {
     "consistency": "trial answers in a row agreed",
     "margin": "the model nearly closed it",
     "hopeless": "its trial answers were too unsure for its length",
+    "price": "by its index more thought was not worth its tokens under the load",
     "skipped": "its prompt was told to need none",
     "budget": "its tokens were spent",
     "loop": "it repeated itself",

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from controller.policies.definition import Made, PolicyContext, check_peak, check_risk
-from controller.policies.restricted import budgets_only, thresholds_only
+from controller.policies.restricted import budgets_only, check_price_alone, thresholds_only
 from models.profile.lever import Lever
 from models.profile.profile import Profile
 
-LEVERS = {"give_up": Lever.GIVE_UP, "no_thought": Lever.NO_THOUGHT, "width": Lever.WIDTH}  # by the name of its setting
+LEVERS = {
+    "give_up": Lever.GIVE_UP, "price_index": Lever.PRICE_INDEX, "no_thought": Lever.NO_THOUGHT, "width": Lever.WIDTH,
+}  # by the name of its setting  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,9 @@ class LoadAware:
     risk_peak: float | None = None
     # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
     give_up: bool = False
+    # whether thoughts are closed by their index at a price of a token row instead of by thresholds; needs
+    # `laser calibrate --price-index`
+    price_index: bool = False
     # whether prompts that need no thought may be answered at once; needs `laser calibrate --no-thought`
     no_thought: bool = False
     # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
@@ -47,6 +52,9 @@ class LoadAware:
         for name in LEVERS:
             if getattr(self, name) and self.kind != LoadAware.kind:
                 raise ValueError(f"{name} is True, must be False: policy {self.kind} has one lever alone")
+        check_price_alone(self.levers)
+        if self.price_index and self.risk_peak is not None and self.risk_peak != self.risk:
+            raise ValueError("price_index is True, must be False beside risk_peak: no account of risk charges prices")
 
     @property
     def levers(self) -> frozenset[Lever]:

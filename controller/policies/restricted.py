@@ -35,6 +35,7 @@ def within_risk(profile: Profile, risk: float) -> Profile:
             profile,
             certificate=_again(given, risk),
             give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
+            index=None if profile.index is None else profile.index.certified_at(risk, given.delta),
             no_thought=None if no_thought is None else no_thought.at_risk(risk, given.delta, given.count),
             width=None if profile.width is None else profile.width.at_risk(risk),
             contest=None,  # held among other points
@@ -76,14 +77,31 @@ def standing(profile: Profile) -> Profile:
 def with_levers(profile: Profile, levers: Collection[Lever]) -> Profile:
     """Returns the profile with these levers in use beside thresholds and budgets, as far as they are certified.
 
-    Where several have tables of their own, these share δ. Raises ProfileError if it has no points of a lever, or if
-    none of them is certified.
+    Where several have tables of their own, these share δ. Raises ProfileError if it has no points of a lever, if none
+    of them is certified, or if two exclude each other.
     """
+    try:
+        check_price_alone(levers)
+    except ValueError as error:
+        raise ProfileError(str(error)) from error
     if {Lever.GIVE_UP, Lever.NO_THOUGHT} <= set(levers):
         profile = _sharing(profile, 2)
     for lever in levers:
         _check[lever](profile)
     return replace(profile, levers=frozenset(levers), contest=None) if levers else profile
+
+
+def check_price_alone(levers: Collection[Lever]) -> None:
+    """Raises ValueError if a price index is in use beside a lever that is certified beside thresholds alone."""
+    excluded = {
+        Lever.GIVE_UP: "a price has no lower curve",
+        Lever.NO_THOUGHT: "cut-offs are certified beside thresholds",
+        Lever.WIDTH: "races are weighed beside thresholds",
+    }
+    for lever, reason in excluded.items():
+        if Lever.PRICE_INDEX in levers and lever in levers:
+            name = lever.replace("-", "_")
+            raise ValueError(f"price_index and {name} are both True, must be one of them: {reason}")
 
 
 def _check_giving_up(profile: Profile) -> None:
@@ -94,6 +112,18 @@ def _check_giving_up(profile: Profile) -> None:
         )
     if profile.give_up.refused is not None:
         raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
+
+
+def _check_price_index(profile: Profile) -> None:
+    if profile.index is None:
+        raise ProfileError(
+            "price_index is True, but the profile has no index of running thoughts: "
+            "`laser calibrate --price-index` tabulates it"
+        )
+    if profile.certificate.mean is not None:
+        raise ProfileError("price_index is True beside risk_peak, must be one of them: no account charges prices")
+    if profile.index.refused is not None:
+        raise ProfileError(f"price_index is True, but the profile certifies no price: {profile.index.refused}")
 
 
 def _check_no_thought(profile: Profile) -> None:
@@ -127,6 +157,7 @@ def _check_width(profile: Profile) -> None:
 
 _check: dict[Lever, Callable[[Profile], None]] = {
     Lever.GIVE_UP: _check_giving_up,
+    Lever.PRICE_INDEX: _check_price_index,
     Lever.NO_THOUGHT: _check_no_thought,
     Lever.WIDTH: _check_width,
 }

@@ -186,7 +186,7 @@ class ActiveRequest(RequestPhases):
 
     def _may_be_probed(self, rule: ExitRule) -> bool:
         """Whether the rule's probes are wanted: trial answers, only where one can stand for the reply."""
-        tries = bool(rule.signals) and rule.asks is Asks.TRIAL_ANSWER
+        tries = rule.read_at_all and rule.asks is Asks.TRIAL_ANSWER
         return self.request.early_exit and (self.request.tried or not tries)
 
     # --- the thought ------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class ExitReason(StrEnum):
     CONSISTENCY = "consistency"  # probes in a row gave the same answer
     MARGIN = "margin"  # the closing marker was nearly the likeliest token
     HOPELESS = "hopeless"  # a probe's confidence lay below the lower curve: the best trial so far is the answer
+    PRICE = "price"  # by its index, more thought was expected to win less than its token rows cost under the load
     SKIPPED = "skipped"  # the prompt's score told that no thought is needed: it was answered at once
     BUDGET = "budget"  # the thought's token budget was spent
     LOOP = "loop"  # the thought repeated itself

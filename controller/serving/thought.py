@@ -271,7 +271,7 @@ class ThoughtControl:
             active.observe(checkpoint(active, event, self._tokenizer))
         self.apply_limits(active)
         stands = StandingTrial(event, active.fork_at)
-        why = active.rule.verdict(active.asked, probes)
+        why = active.rule.at(active.fork_at).verdict(active.asked, probes)
         if why is None and tried and hopeless(active.in_force, probes[-1], active.fork_at, active.asked_below):
             why, stands = (None, stands) if active.best is None else (ExitReason.HOPELESS, active.best)
         if why is not None:
@@ -364,7 +364,7 @@ class ThoughtControl:
         if held is not None and not again and (active.request.calls is not None or not held.tried):
             return
         probe_spec = self._trial(active).spec if held is None or again else self._held_answers.probe(held)
-        spec = active.rule.spec(probe_spec, active.thought[at - 1], self._thinking.watched)
+        spec = active.rule.at(at).spec(probe_spec, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return
         below = give_up_below(active.in_force, at, active.best, spec.give_up_below)

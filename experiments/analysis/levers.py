@@ -93,6 +93,9 @@ def lever_worth(one: Situation) -> LeverWorth:
     ]
     for lever in sorted(levers):
         found.append(WithoutLever(lever=NAMES[lever], tokens=fewest(in_use(levers - {lever}))))
+    if measured.index is not None:
+        by_price = replace(measured, levers=frozenset({Lever.PRICE_INDEX})).tables(certified_only=one.certified_only)
+        found.append(WithoutLever(lever="thresholds, with a price index", tokens=fewest(by_price)))
     if one.certified_only and measured.certificate.mean is None and measured.certificate.epsilon < PEAK:
         found.append(WithoutLever(lever="account of risk", tokens=fewest(plain), against=with_account(one, accuracy)))
     return LeverWorth(accuracy=accuracy, tokens=fewest(every), without=tuple(found), order=order_worth(one))

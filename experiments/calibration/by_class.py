@@ -1,13 +1,19 @@
-"""What questions cost, gain and harm at every point, as tables by difficulty class."""
+"""What questions cost, gain and harm at every point, as tables by difficulty class, or by benchmark."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from experiments.calibration.grid import Grid
+from engine.base import ProbeSpec
+from experiments.calibration.grid import Grid, grid
+from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from models.profile.certificate import ByClass
-from models.profile.profile import Table
+from models.profile.levers.benchmarks import ByBenchmark, by_benchmark
+from models.profile.profile import Profile, Table
 
 # tokens of running thoughts: half an octave apart, so that no outcome chooses them
 AGES = tuple(round(16 * 2 ** (step / 2)) for step in range(24))
@@ -49,3 +55,29 @@ def _table(values: Values) -> Table:
 def _counted(truths: Truths, member: Truths) -> tuple[tuple[tuple[int, ...], ...], ...]:
     tables = [truths[mine].sum(axis=0).tolist() for mine in member]
     return tuple(tuple(tuple(row) for row in table) for table in tables)
+
+
+def with_benchmarks(
+    profile: Profile,
+    benchmarks: Mapping[int, str],
+    *,
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
+    unseen: Sequence[int],
+    spec: ProbeSpec,
+) -> Profile:
+    """Returns the profile with its benchmarks told apart, on its own records."""
+    ordered = [traces[number] for number in sorted(traces)]
+    thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
+    budgets = [budget for budget in profile.budgets if budget is not None]
+    replayed = grid(ordered, closings, thresholds, budgets, spec)
+    return replace(profile, benchmarks=apart(replayed, ordered, unseen, benchmarks))
+
+
+def apart(
+    replayed: Grid, traces: Sequence[ThoughtTrace], unseen: Sequence[int], benchmarks: Mapping[int, str]
+) -> ByBenchmark:
+    """Returns the harm of the questions `unseen` by benchmark."""
+    counted = np.isin([one.number for one in traces], unseen)
+    labels = [benchmarks[one.number] for one, counts in zip(traces, counted, strict=True) if counts]
+    return by_benchmark(replayed.harmed[counted], labels)

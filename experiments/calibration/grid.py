@@ -60,7 +60,7 @@ def grid(
     columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
     shape = (len(traces), len(rows), len(columns))
     right, harmed = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-    differing, compared = np.zeros(shape, dtype=np.bool_), _compared(traces, closings, budgets)
+    differing, told = np.zeros(shape, dtype=np.bool_), compared(traces, closings, budgets)
     tokens, steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     ends = np.zeros(shape[:2], dtype=np.int64)
     specs = [None if threshold is None else replace(spec, give_up_below=threshold) for threshold in rows]
@@ -71,11 +71,11 @@ def grid(
             closing = (probe.seen.thought_tokens for probe in asked or () if probe.closes)
             ends[n, i] = next(closing, len(one.thought))
             for j, budget in enumerate(columns):
-                end = _end(one, asked, closings, budget)
+                end = ended(one, asked, closings, budget)
                 right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
         if one.right:
             harmed[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.right, limit)
-        if compared:
+        if told:
             differing[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.same, limit)
     return Grid(
         thresholds=rows,
@@ -84,12 +84,12 @@ def grid(
         tokens=tokens,
         steps=steps,
         harmed=harmed,
-        differing=differing if compared else None,
+        differing=differing if told else None,
         ends=ends,
     )
 
 
-def _compared(
+def compared(
     traces: Sequence[ThoughtTrace], closings: Mapping[tuple[int, int], ClosedReply], budgets: Sequence[int]
 ) -> bool:
     """Whether every exit's answer was compared with the full thought's."""
@@ -99,7 +99,7 @@ def _compared(
     )
 
 
-def _end(
+def ended(
     one: ThoughtTrace,
     probes: Sequence[ReplayedProbe] | None,
     closings: Mapping[tuple[int, int], ClosedReply],
@@ -150,8 +150,17 @@ def _within(
     surest = max((score_of(probe, score) for probe in one.probes if counts(probe)), default=-1.0)
     given_up = limit is not None and may_be_given_up(one.probes, score, limit, counts)
     by_threshold = np.array([threshold is not None and (given_up or surest >= threshold) for threshold in thresholds])
-    by_budget = np.array([_counts_at(one, closings, budget, counts) for budget in budgets])
-    return by_threshold[:, None] | np.logical_or.accumulate(by_budget)[None, :]
+    return by_threshold[:, None] | budget_exits(one, closings, budgets, counts)[None, :]
+
+
+def budget_exits(
+    one: ThoughtTrace,
+    closings: Mapping[tuple[int, int], ClosedReply],
+    budgets: Sequence[Budget],
+    counts: Callable[[Asked | ClosedReply], bool],
+) -> Truths:
+    """Returns for each budget, longest first, whether some closing there or at a longer one `counts`."""
+    return np.logical_or.accumulate([_counts_at(one, closings, budget, counts) for budget in budgets])
 
 
 def _counts_at(

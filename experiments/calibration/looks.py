@@ -24,6 +24,7 @@ class CertificateLook:
     score: Score
     levels: Levels
     curves: tuple[GiveUpCurve, ...] = ()  # below which thoughts are given up
+    prices: tuple[float, ...] = ()  # at which thoughts are closed by their index, and what else the index is told with
     cut_offs: tuple[float, ...] = ()  # scores from which prompts are answered at once
 
     @property
@@ -36,6 +37,7 @@ class CertificateLook:
             self.levels.epsilon,
             self.levels.delta,
             *([[curve.height, curve.rise] for curve in self.curves]),
+            *self.prices,
             *([{"cut_offs": self.cut_offs}] if self.cut_offs else []),
         ]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
@@ -45,6 +47,7 @@ class CertificateLook:
         certificate = profile.certificate
         return (
             not self.curves
+            and not self.prices
             and not self.cut_offs
             and certificate.count == len(self.questions)
             and {budget for budget in profile.budgets if budget is not None} == set(self.budgets)

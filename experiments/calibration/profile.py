@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.base import CapacityError, Engine, ProbeSpec
-from experiments.calibration.by_class import counts_by_class, means_by_class, p95_by_class
+from experiments.calibration.by_class import apart, counts_by_class, means_by_class, p95_by_class
 from experiments.calibration.giving_up import class_medians, tabulated
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.no_thought import DirectAnswers, tabulated_at_once
+from experiments.calibration.pricing import index as pricing
 from experiments.calibration.step_times import (
     TIMING,
     Clock,
@@ -33,7 +34,6 @@ from models.errors import LaserError
 from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.identity import ModelIdentity
-from models.profile.levers.benchmarks import ByBenchmark, by_benchmark
 from models.profile.plant import mean_context
 from models.profile.profile import FIXED, MeasuredPlant, PairedSquares, ProbeCost, Profile
 
@@ -180,6 +180,7 @@ def profile(
     steady: Steadiness | None = None,
     looked: Mapping[str, float] | None = None,
     give_up: bool = False,
+    price_index: bool = False,
     no_thought: int | None = None,
     benchmarks: Mapping[int, str] | None = None,
 ) -> Profile:
@@ -187,7 +188,8 @@ def profile(
 
     `steady`: how steady the machine was while the plant was measured; None: not known.
     `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
-    they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too.
+    they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too; `price_index`:
+    points at which thoughts are closed by their index.
     `no_thought`: the tokens of the landing, with which answers at once are tabulated, too; None: they are not.
     `benchmarks`: names by question's number; None: they are not told apart.
     """
@@ -220,11 +222,13 @@ def profile(
             **({} if looked is None else {"looked": dict(looked)}),
         },
         paired=_paired(replayed, tokens, member),
-        benchmarks=None if benchmarks is None else _apart(replayed, ordered, unseen, benchmarks),
+        benchmarks=None if benchmarks is None else apart(replayed, ordered, unseen, benchmarks),
     )
     told = learned.observed
     if give_up:
         made = with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told)
+    if price_index:
+        made = with_price_index(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=told)
     if no_thought is None:
         return made
     return with_no_thought(
@@ -232,29 +236,38 @@ def profile(
     )
 
 
-def with_benchmarks(
+def with_price_index(
     profile: Profile,
-    benchmarks: Mapping[int, str],
     *,
     traces: Mapping[int, ThoughtTrace],
     closings: Mapping[tuple[int, int], ClosedReply],
     unseen: Sequence[int],
     spec: ProbeSpec,
+    observed: Sequence[str] | None = None,
 ) -> Profile:
-    """Returns the profile with its benchmarks told apart, on its own records."""
+    """Returns the profile with the points at which thoughts are closed by their index, tabulated on its own records.
+
+    A half of the questions `unseen`, and all others, fit the index; the other half certifies. `observed` as for
+    `with_give_up`.
+    """
     ordered = [traces[number] for number in sorted(traces)]
-    thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
-    budgets = [budget for budget in profile.budgets if budget is not None]
-    replayed = grid(ordered, closings, thresholds, budgets, spec)
-    return replace(profile, benchmarks=_apart(replayed, ordered, unseen, benchmarks))
-
-
-def _apart(
-    replayed: Grid, traces: Sequence[ThoughtTrace], unseen: Sequence[int], benchmarks: Mapping[int, str]
-) -> ByBenchmark:
-    counted = np.isin([one.number for one in traces], unseen)
-    labels = [benchmarks[one.number] for one, counts in zip(traces, counted, strict=True) if counts]
-    return by_benchmark(replayed.harmed[counted], labels)
+    member = _members(profile, ordered, observed)
+    fitting = pricing.fitting_half(unseen) | (set(traces) - set(unseen))
+    certificate = profile.certificate
+    return replace(
+        profile,
+        index=pricing.tabulated(
+            ordered,
+            closings,
+            spec,
+            fitted=pricing.fit(ordered, member, fitting, profile.classes, spec),
+            budgets=[budget for budget in profile.budgets if budget is not None],
+            member=member,
+            certifying=set(unseen) - fitting,
+            epsilon=certificate.epsilon,
+            delta=certificate.delta,
+        ),
+    )
 
 
 def with_give_up(

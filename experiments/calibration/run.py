@@ -18,6 +18,7 @@ from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
 from experiments.calibration.no_thought import AT_ONCE
+from experiments.calibration.pricing.index import LADDERS
 from experiments.calibration.races.racing import draws_for, record_rivals, widened
 from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
@@ -48,6 +49,7 @@ class CalibrationSettings(Examination):
     budgets: tuple[int, ...] | None = None  # thought tokens; None: percentiles of 48 full thoughts
     out: Path | None = None  # the profile; None: profile.json beside the model
     give_up: bool = False  # also tabulate points at which hopeless thoughts are given up
+    price_index: bool = False  # also tabulate points at which thoughts are closed by their index
     no_thought: bool = False  # also record answers without thought, and tabulate points that answer at once
     width: int | None = None  # thoughts of the widest race that is tabulated, too; None: none is
 
@@ -173,6 +175,7 @@ def calibrate(
         steady=steady,
         looked=looked(_before(path, identity), *_looks(keys, budgets, spec.score, settings)),
         give_up=settings.give_up,
+        price_index=settings.price_index,
         no_thought=len(chat.thinking.landing) if settings.no_thought else None,
         benchmarks={number: question.benchmark for number, question in enumerate(questions)},
     )
@@ -200,6 +203,8 @@ def _looks(
     yield look
     if settings.give_up:
         yield replace(look, curves=LADDER)
+    if settings.price_index:
+        yield replace(look, prices=LADDERS)
     if settings.no_thought:
         yield replace(look, cut_offs=CUT_OFFS)
 

@@ -26,6 +26,7 @@ def lines(profile: Profile) -> list[str]:
         *(line for table in tables for line in (*table.splitlines(), "")),
         *_certified(profile),
         *giving_up(profile),
+        *pricing(profile),
         *answering_at_once(profile),
         *racing(profile),
         "",
@@ -181,6 +182,29 @@ def giving_up(profile: Profile) -> list[str]:
         f"median thoughts, there at thresholds down to {profile.thresholds[i]:.2f}: that "
         f"{saves(1.0 - cost / tokens)} and {'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on "
         "these questions"
+    )
+
+
+def pricing(profile: Profile) -> list[str]:
+    """Tells what is certified of closing thoughts by their index, and what it does; nothing where it is not there."""
+    tables = profile.index
+    if tables is None:
+        return []
+    if profile.refused is not None or tables.refused is not None:
+        return wrapped(f"Closing thoughts by a price is not certified: {profile.refused or tables.refused}")
+    places = [i for i, j in tables.points() if i and not j]  # without a budget
+    if not places:
+        return wrapped("Closing thoughts by a price is certified nowhere: even the lowest price spoils too much")
+    i = places[-1]
+    accuracy, tokens = (np.average(np.array(table)[:, :, 0], axis=0, weights=profile.counts) for table in (
+        tables.accuracy, tables.tokens
+    ))  # fmt: skip
+    lost = 100 * float(accuracy[0] - accuracy[i])
+    return wrapped(
+        f"Closing thoughts by their index is certified on {counted(tables.count, 'question')} up to a price of "
+        f"{tables.prices[i - 1]:.2g} right answers a token: that {saves(1.0 - float(tokens[i] / tokens[0]))} and "
+        f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on these questions; the index was fitted on "
+        f"{tables.fitted:,} others"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.serving.trials import probe_spec
+from engine.base import ProbeSpec
+from experiments.calibration.by_class import with_benchmarks
 from experiments.calibration.looks import CertificateLook, looked
-from experiments.calibration.profile import Levels, planned, with_benchmarks, with_give_up, with_no_thought
+from experiments.calibration.profile import Levels, planned, with_give_up, with_no_thought
 from experiments.calibration.traces import CalibrationLog, run_questions
 from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
@@ -32,10 +34,10 @@ def add_give_up(chat: ChatModel, directory: Path, file: Path, *, files: Sequence
 
 def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
     """Returns the profile with giving up tabulated on its records; it counts as one more look at a certificate."""
-    log, unseen, look = _certifying(chat, known, files)
-    spec = probe_spec(chat.thinking, chat.stop_tokens, Score(known.profile.score))
-    made = with_give_up(known.profile, traces=log.traces, closings=log.closings, unseen=unseen, spec=spec)
-    return _looked(made, replace(look, curves=LADDER))
+    mine = certifying(chat, known, files)
+    log, spec = mine.log, mine.spec
+    made = with_give_up(known.profile, traces=log.traces, closings=log.closings, unseen=mine.unseen, spec=spec)
+    return recounted(made, replace(mine.look, curves=LADDER))
 
 
 def add_no_thought(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
@@ -51,31 +53,40 @@ def add_no_thought(chat: ChatModel, directory: Path, file: Path, *, files: Seque
 
 def answered_at_once(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
     """Returns the profile with answers at once tabulated on its records, which is one more look at a certificate."""
-    log, unseen, look = _certifying(chat, known, files)
+    mine = certifying(chat, known, files)
     made = with_no_thought(
         known.profile,
-        traces=log.traces,
-        closings=log.closings,
-        unseen=unseen,
-        spec=probe_spec(chat.thinking, chat.stop_tokens, Score(known.profile.score)),
+        traces=mine.log.traces,
+        closings=mine.log.closings,
+        unseen=mine.unseen,
+        spec=mine.spec,
         landing=len(chat.thinking.landing),
     )
-    return _looked(made, replace(look, cut_offs=CUT_OFFS))
+    return recounted(made, replace(mine.look, cut_offs=CUT_OFFS))
 
 
-def _certifying(
-    chat: ChatModel, known: CalibratedRecords, files: Sequence[Path]
-) -> tuple[CalibrationLog, list[int], CertificateLook]:
-    """Returns the profile's records, the numbers of the questions that certify, and a look with no lever."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifyingRecords:
+    """A profile's records, as another lever is tabulated on them."""
+
+    log: CalibrationLog  # of the profile's questions alone
+    unseen: tuple[int, ...]  # numbers of the questions that did not choose the budgets
+    spec: ProbeSpec  # of the recorded probes
+    look: CertificateLook  # for a certificate without any further lever
+
+
+def certifying(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> CertifyingRecords:
+    """Returns a profile's records with the questions that certify."""
     profile, mine = known.profile, run_questions(known.questions, files)
-    log, unseen = known.log.of(mine), unseen_of(known, files)
+    log, unseen = known.log.of(mine), tuple(unseen_of(known, files))
+    spec = probe_spec(chat.thinking, chat.stop_tokens, Score(profile.score))
     look = CertificateLook(
         questions=tuple(mine.keys[number] for number in unseen),
         budgets=tuple(budget for budget in profile.budgets if budget is not None),
         score=Score(profile.score),
         levels=Levels(epsilon=profile.certificate.epsilon, delta=profile.certificate.delta),
     )
-    return log, unseen, look
+    return CertifyingRecords(log=log, unseen=unseen, spec=spec, look=look)
 
 
 def told_apart(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
@@ -102,5 +113,6 @@ def unseen_of(known: CalibratedRecords, files: Sequence[Path] = ()) -> list[int]
     return [number for number in range(len(known.questions)) if number not in pilot]
 
 
-def _looked(made: Profile, look: CertificateLook) -> Profile:
+def recounted(made: Profile, look: CertificateLook) -> Profile:
+    """Returns a profile that also tells of this look at a certificate."""
     return replace(made, provenance={**made.provenance, "looked": looked(made, look)})

@@ -83,7 +83,9 @@ def drawing(trial: Trial) -> np.random.Generator:
     return np.random.default_rng([trial.seed, *name.tolist()])
 
 
-LATER: dict[str, Any] = {"risk_peak": None, "give_up": False, "no_thought": False, "width": False}
+LATER: dict[str, Any] = {
+    "risk_peak": None, "give_up": False, "price_index": False, "no_thought": False, "width": False,
+}  # fmt: skip
 """Settings of policies that came after the first stored trials, and the values at which a policy is what it was."""
 
 

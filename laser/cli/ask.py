@@ -78,6 +78,8 @@ def _exit(laser: Mapping[str, Any]) -> str:
             return f"stopped thinking: it would nearly have done so itself {after}"
         case "hopeless":
             return f"gave up thinking: only {laser['confidence']:.2f} sure {after}, the best trial is the answer"
+        case "price":
+            return f"stopped thinking: more was not worth its tokens under the load {after}"
         case "skipped":
             return "answered at once: the prompt was told to need no thought"
         case "budget":

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
 OF_RECORDS = (
-    "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "no_thought",
-    "width", "order_only",
+    "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "price_index",
+    "no_thought", "width", "order_only",
 )  # fmt: skip
 """The parameters that --from-records has a use for."""
 
@@ -87,6 +87,12 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     "uses them. With --from-records: of a profile's own records.",
 )
 @click.option(
+    "--price-index",
+    is_flag=True,
+    help="Also fit, tabulate and certify closing thoughts by what more of them is expected to win, at a price of a "
+    "token; `laser serve --set price_index=true` uses it. With --from-records: of a profile's own records.",
+)
+@click.option(
     "--order-only",
     is_flag=True,
     help="With --from-records: simulate again only in which order requests are best served, and leave the policies' "
@@ -122,6 +128,7 @@ def command(
     out: Path | None,
     from_records: bool,
     give_up: bool,
+    price_index: bool,
     order_only: bool,
     no_thought: bool,
     width: int | None,
@@ -155,6 +162,7 @@ def command(
             budgets=budgets,
             out=out,
             give_up=give_up,
+            price_index=price_index,
             no_thought=no_thought,
             width=width,
         )
@@ -239,13 +247,16 @@ def _tell_order(settings: CalibrationSettings) -> None:
 
 def _tell_levers(settings: CalibrationSettings) -> None:
     """Tabulates the levers that the settings name in an existing profile, and tells what is certified of them."""
-    from experiments.calibration.summary import answering_at_once, giving_up, racing
+    from experiments.calibration.summary import answering_at_once, giving_up, pricing, racing
     from experiments.simulation.levers_of_records import add_give_up, add_no_thought
+    from experiments.simulation.price_index_of_records import add_price_index
     from experiments.simulation.width_of_records import add_width
 
     chat, file = settings.chat(), settings.profile_file
     if settings.give_up:
         click.echo("\n".join(giving_up(add_give_up(chat, settings.directory, file, files=settings.files))))
+    if settings.price_index:
+        click.echo("\n".join(pricing(add_price_index(chat, settings.directory, file, files=settings.files))))
     if settings.no_thought:
         click.echo("\n".join(answering_at_once(add_no_thought(chat, settings.directory, file, files=settings.files))))
     if settings.width is not None:

@@ -41,6 +41,7 @@ SHOWN = 20  # changed decisions that are listed, at most
 @risk_option
 @peak_option
 @click.option("--give-up", is_flag=True, help="The policy gave hopeless thoughts up, `--set give_up=true`.")
+@click.option("--price-index", is_flag=True, help="The policy closed thoughts by a price, `--set price_index=true`.")
 @click.option("--no-thought", is_flag=True, help="The policy answered prompts at once, `--set no_thought=true`.")
 @click.option("--width", is_flag=True, help="The policy had several thoughts race, `--set width=true`.")
 @click.option("--worst-benchmark", is_flag=True, help="The policy had `--set worst_benchmark=true`.")
@@ -53,6 +54,7 @@ def command(
     risk: float | None,
     risk_peak: float | None,
     give_up: bool,
+    price_index: bool,
     no_thought: bool,
     width: bool,
     worst_benchmark: bool,
@@ -64,7 +66,9 @@ def command(
     """
     from models.profile.lever import Lever
 
-    used = {Lever.GIVE_UP: give_up, Lever.NO_THOUGHT: no_thought, Lever.WIDTH: width}
+    used = {
+        Lever.GIVE_UP: give_up, Lever.PRICE_INDEX: price_index, Lever.NO_THOUGHT: no_thought, Lever.WIDTH: width,
+    }  # fmt: skip
     levers = [lever for lever, wanted in used.items() if wanted]
     if policy != "load-aware" and levers:
         raise click.UsageError(f"--{levers[0]} has no use: policy is {policy}, which has one lever alone")
@@ -136,4 +140,5 @@ def _limits(profile: Profile, k: PointId) -> str:
     curve, race = points[k].give_up, points[k].race
     skip = "" if points[k].skip is None else f"/at once from {points[k].skip:g}"
     lower = "" if curve is None else f"/given up below {curve.height:g}"
-    return f"{threshold}/{budget}{lower}{skip}{'' if race is None else f'/{race.width} thoughts'}"
+    price = "" if points[k].price is None else f"/at {points[k].price:.2g} a token"
+    return f"{threshold}/{budget}{lower}{price}{skip}{'' if race is None else f'/{race.width} thoughts'}"

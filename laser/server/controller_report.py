@@ -13,6 +13,7 @@ from laser.server.policy_choice import ChosenPolicy
 from models.profile.certificate import Certificate
 from models.profile.corners import outermost
 from models.profile.give_up import GiveUpLimit
+from models.profile.levers.index import IndexLimit
 from models.profile.tables import OperatingPoint
 
 
@@ -43,6 +44,15 @@ class GiveUpReport(BaseModel):
     median: float  # tokens of the class's median full thought
 
 
+class IndexReport(BaseModel):
+    """A price that closes thoughts by their index: a confidence for each band of a thought's age."""
+
+    price: float  # right answers that a token row must win
+    median: float  # tokens of the class's median full thought, in which ages count
+    ages: list[float]  # medians, between bands
+    bars: list[float | None]  # by band: confidence at which a thought is closed; null: it goes on
+
+
 class LimitsReport(BaseModel):
     """What bounds a thought; null: no probing, no budget."""
 
@@ -53,6 +63,7 @@ class LimitsReport(BaseModel):
     exits: dict[str, float] = {}  # levels of other exit signals, by name
     every: int | None = None  # tokens from one probe to the next; null: at transition points
     give_up: GiveUpReport | None = None  # lower threshold, below which a thought is given up; null: off
+    index: IndexReport | None = None  # price at which a thought is closed by its index; null: off
     skip: float | None = None  # chance of needing no thought from which a prompt is answered at once; null: off
     width: int = 1  # thoughts of a prompt with which a request begins, where places are idle
     vote: bool = False  # whether the answer that most of them give is served; else the one that ends first
@@ -240,10 +251,15 @@ def _limits(limits: Limits) -> LimitsReport:
         exits=dict(limits.exits),
         every=limits.every,
         give_up=None if limits.give_up is None else _give_up(limits.give_up),
+        index=None if limits.index is None else _index(limits.index),
         skip=limits.skip,
         width=limits.width,
         vote=limits.race is not None and limits.race.vote,
     )
+
+
+def _index(limit: IndexLimit) -> IndexReport:
+    return IndexReport(price=limit.price, median=limit.median, ages=list(limit.ages), bars=list(limit.bars))
 
 
 def _give_up(limit: GiveUpLimit) -> GiveUpReport:

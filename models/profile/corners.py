@@ -19,11 +19,11 @@ def corners(profile: Profile) -> tuple[OperatingPoint, ...]:
 def outermost(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
     """Returns the certified points that no other of `points` covers, longest budget first, without the full thought.
 
-    Points with a lower curve or a cut-off are left out. Certified are the exits within one of them: at its threshold or
-    above, and at its budget or more.
+    Points with a lower curve, a price or a cut-off are left out. Certified are the exits within one of them: at its
+    threshold or above, and at its budget or more.
     """
     found: list[OperatingPoint] = []
-    plain = [point for point in points if point.give_up is None and point.skip is None]
+    plain = [point for point in points if point.give_up is None and point.price is None and point.skip is None]
     for one in sorted(plain, key=lambda point: (_budget(point), _threshold(point))):
         if not found or _threshold(one) < _threshold(found[-1]):
             found.append(one)

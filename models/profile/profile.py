@@ -30,8 +30,9 @@ from models.profile.harm import ALIVE_SHARE, Corner, Harm
 from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
 from models.profile.levers.benchmarks import ByBenchmark
+from models.profile.levers.index import PriceIndexTables
 from models.profile.levers.no_thought_tables import NoThoughtTables
-from models.profile.levers.points import answering_at_once, racing
+from models.profile.levers.points import answering_at_once, closing_at_prices, racing
 from models.profile.order import OrderChoice
 from models.profile.plant import Plant, StepTime, prompt_tokens, squares
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
@@ -108,6 +109,7 @@ class Profile:
     # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
+    index: PriceIndexTables | None = None  # points at which thoughts are closed by their index; None: not tabulated
     order: OrderChoice | None = None  # of requests, chosen by simulation; None: none was simulated
     width: WidthTables | None = None  # points at which several thoughts of a prompt race; None: not tabulated
     levers: frozenset[Lever] = (
@@ -130,6 +132,12 @@ class Profile:
                 raise ValueError(f"certificate.{name} has shape {found}, must be {shape[1:]}: thresholds and budgets")
         if self.give_up is not None and (found := np.shape(self.give_up.tokens)[1:]) != shape:
             raise ValueError(f"give_up has tables of shape {found}, must be {shape}: classes, thresholds and budgets")
+        if self.index is not None and (found := np.shape(self.index.tokens)[::2]) != shape[::2]:
+            raise ValueError(f"index has tables of {found} classes and budgets, must be {shape[::2]}")
+        if Lever.PRICE_INDEX in self.levers and self.index is None:
+            raise ValueError("levers has price-index, must not: the profile has no index of running thoughts")
+        if Lever.PRICE_INDEX in self.levers and len(self.levers) > 1:
+            raise ValueError(f"levers has price-index and {len(self.levers) - 1} more, must have it alone")
         if self.no_thought is not None and (found := np.shape(self.no_thought.tokens)[1:]) != shape:
             raise ValueError(f"no_thought has tables of shape {found}, must be {shape}")
         if Lever.NO_THOUGHT in self.levers and self.no_thought is None:
@@ -147,6 +155,8 @@ class Profile:
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
         """The points in use at which thoughts think alone, in the order of the tables; the full thought comes first."""
+        if self.priced is not None:
+            return self._closing_at_prices(self.priced, certified_only).points
         curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
         plain = tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
@@ -157,6 +167,8 @@ class Profile:
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """The tables W and Q at `points`, as the optimiser takes them."""
+        if self.priced is not None:
+            return self._closing_at_prices(self.priced, certified_only)
         places = self._places(certified_only)
         plain = OperatingTables(
             classes=self.classes,
@@ -173,6 +185,12 @@ class Profile:
         for lever in (self._answering_at_once(certified_only), self._racing(certified_only)):
             plain = plain if lever is None else plain.joined(lever)
         return plain
+
+    def _closing_at_prices(self, known: PriceIndexTables, certified_only: bool) -> OperatingTables:
+        places: list[tuple[int, int]] = [(0, 0)]
+        if not certified_only or self.refused is None:
+            places = known.points(certified_only=certified_only)
+        return closing_at_prices(known, places, self.budgets, classes=self.classes, longest=self.max_tokens)
 
     def _answering_at_once(self, certified_only: bool) -> OperatingTables | None:
         known = self.cut_offs
@@ -202,6 +220,11 @@ class Profile:
     def curves(self) -> GiveUpTables | None:
         """The points at which hopeless thoughts are given up, if they are in use; None: they are not."""
         return self.give_up if Lever.GIVE_UP in self.levers else None
+
+    @property
+    def priced(self) -> PriceIndexTables | None:
+        """The points at which thoughts are closed by their index, if it is in use; None: thresholds close them."""
+        return self.index if Lever.PRICE_INDEX in self.levers else None
 
     @property
     def harm(self) -> Harm | None:
@@ -294,17 +317,12 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["certificate"]["evidence"]["by_class"]
     if profile.certificate.mean is None:
         del said["certificate"]["mean"]
-    if profile.contest is None:
-        del said["contest"]
     if profile.answers == (AnswerKind.SHORT,):
         del said["answers"]
-    if profile.give_up is None:
-        del said["give_up"]
-    for later in ("order", "no_thought", "width", "benchmarks"):
+    for later in ("contest", "give_up", "index", "order", "no_thought", "width", "benchmarks"):
         if getattr(profile, later) is None:
             del said[later]
-    for chosen in ("levers", "worst_benchmark"):
-        del said[chosen]
+    del said["levers"], said["worst_benchmark"]
     return said
 
 

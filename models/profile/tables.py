@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.files.checks import positive
 from models.profile.give_up import GiveUpCurve, check_ladder
+from models.profile.levers.index import PriceIndex
 from models.profile.width import RaceRule
 
 Array = npt.NDArray[np.float64]
@@ -30,15 +31,20 @@ class OperatingPoint:
     threshold: float | None  # confidence at which a thought is closed; None: it is never probed
     budget: int | None  # thinking tokens; None: no budget
     give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
+    price: float | None = None  # of a token row, at which a thought's index closes it; None: it is closed by no index
     skip: float | None = None  # the score from which a prompt is answered at once; None: none is
     race: RaceRule | None = None  # how several thoughts of the prompt race; None: one thinks alone
 
     def __post_init__(self) -> None:
-        positive(self, "threshold")
+        positive(self, "threshold", "price")
         if self.race is not None and (self.threshold, self.budget, self.give_up) != (None, None, None):
             raise ValueError("race is given, must stand alone: full thoughts race")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
+        if self.price is not None and self.threshold is not None:
+            raise ValueError(f"threshold is {self.threshold} and price {self.price}, must be one of them")
+        if self.price is not None and (self.skip, self.race) != (None, None):
+            raise ValueError(f"price is {self.price} beside a cut-off or a race, must be without them")
         if self.skip is not None and not 0.0 < self.skip < 1.0:
             raise ValueError(f"skip is {self.skip}, must lie between 0 and 1")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
@@ -78,6 +84,7 @@ class OperatingTables:
     medians: tuple[float, ...] | None = None  # by class, of full thoughts, tokens; None: no point has a lower curve
     square: Array | None = None  # mean squared decoded tokens of a request; None: unknown, no cells can be planned
     prompt: float = 0.0  # mean tokens of a prompt
+    index: PriceIndex | None = None  # of running thoughts; None: no point has a price
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
     levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
@@ -91,6 +98,8 @@ class OperatingTables:
             raise ValueError(f"medians has {len(self.medians)} entries, must have {len(self.classes)}: one a class")
         if self.medians is None and any(point.give_up is not None for point in self.points):
             raise ValueError("medians is None, must be given for points with a lower curve")
+        if self.index is None and any(point.price is not None for point in self.points):
+            raise ValueError("index is None, must be given for points with a price")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
         for name in ("tokens", "accuracy", "p95_steps", "square"):
@@ -139,8 +148,13 @@ class OperatingTables:
             (self.thresholds >= self.thresholds[:, None])
             & (self.budgets >= self.budgets[:, None])
             & (self.levels <= self.levels[:, None])
+            & (self._prices() <= self._prices()[:, None])
             & (self.skips >= self.skips[:, None])
         )
+
+    def _prices(self) -> Array:
+        """Returns every point's price; 0: it has none."""
+        return np.array([point.price or 0.0 for point in self.points])
 
     def _levels(self) -> list[int]:
         ladder = sorted(
@@ -157,11 +171,11 @@ class OperatingTables:
         Thoughts race at none of them but itself.
         """
         wanted = self.points[point]
-        mine = (wanted.budget, wanted.give_up, wanted.skip)
+        mine = (wanted.budget, wanted.give_up, wanted.skip, wanted.price)
         return [
             k
             for k, one in enumerate(self.points)
-            if k == point or ((one.budget, one.give_up, one.skip) == mine and one.race is None)
+            if k == point or ((one.budget, one.give_up, one.skip, one.price) == mine and one.race is None)
         ]
 
     def alone(self) -> OperatingTables:
@@ -184,6 +198,7 @@ class OperatingTables:
             medians=self.medians,
             square=None if self.square is None else self.square[:, columns],
             prompt=self.prompt,
+            index=self.index,
         )
 
     def cell_steps(self, work_ratio: Array) -> Array:

@@ -89,6 +89,12 @@ class Driven:
         for name in (*CLASSES, None):
             limits = self.controller.limits(name)
             curve = None if limits.give_up is None else limits.give_up.curve
-            point = OperatingPoint(threshold=limits.threshold, budget=limits.budget, give_up=curve, skip=limits.skip)
+            point = OperatingPoint(
+                threshold=limits.threshold,
+                budget=limits.budget,
+                give_up=curve,
+                skip=limits.skip,
+                price=None if limits.index is None else limits.index.price,
+            )
             assert point in self.controller.certified
         assert math.isfinite(self.status.estimate.rate)

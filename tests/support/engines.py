@@ -154,13 +154,15 @@ def llama_engine(
     model = load_gguf(architecture, model_directory)
     oracle = LoopOracle(model) if architecture in (*ARCHITECTURES, GIVEN) else oracle_of(architecture)
 
+    paused = 8
+
     def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
         config = LlamaConfig(
-            cells=cells if shared else 2 * max_batch * cells,
+            cells=cells if shared else 2 * (max_batch + paused) * cells,
             shared=shared,
             max_batch=max_batch,
             prefill_chunk=prefill_chunk,
-            paused=8,
+            paused=paused,
             kv_type=KVType.F32,
             flash_attention=FlashAttention.OFF,
         )

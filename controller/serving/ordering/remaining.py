@@ -41,12 +41,15 @@ class RowForecast:
     spread: Table  # σ of the log rows, the same under every curve
     usual_rows: float  # mean of all classes at the cheapest certified point: where requests queue, exits are lax
     answer_rows: float  # of a reply beyond its thought, about: what thoughts of the shortest budget cost more than that
+    prices: tuple[float, ...] = ()  # at which thoughts are closed by their index, rising; empty: none is tabulated
+    priced: Table = ()  # rows [class, price, budget]: never probed, then at each price
 
     @classmethod
     def of(cls, profile: Profile) -> RowForecast:
         """Returns the forecast of a profile."""
         counts = np.array(profile.counts, dtype=np.float64)
-        lower = profile.give_up
+        lower, priced = profile.give_up, profile.index
+        by_price = np.array(profile.tokens if priced is None else priced.tokens)
         tokens = np.array([profile.tokens, *(() if lower is None else lower.tokens)])
         mean = np.concatenate((tokens, np.average(tokens, axis=1, weights=counts)[:, None]), axis=1)
         square = np.array(profile.square)
@@ -61,6 +64,8 @@ class RowForecast:
             curves=(None, *(() if lower is None else lower.curves)),
             mean=tuple(map(_rows, mean)),
             spread=_rows(np.sqrt(np.log1p(cv2))),
+            prices=() if priced is None else priced.prices,
+            priced=_rows(np.concatenate((by_price, np.average(by_price, axis=0, weights=counts)[None]))),
             usual_rows=float(np.average(profile.tables().tokens, axis=0, weights=counts).min()),
             answer_rows=max(LEAST, beyond),
         )
@@ -76,6 +81,8 @@ class RowForecast:
         curve = None if limits.give_up is None else limits.give_up.curve
         c = self.curves.index(curve) if curve in self.curves else 0
         mean, spread = self.mean[c][at][i][j], self.spread[at][i][j]
+        if limits.index is not None and limits.index.price in self.prices:
+            mean = self.priced[at][1 + self.prices.index(limits.index.price)][j]
         if length > 0.0:
             mean *= length / self.mean[0][at][0][0]
         rows = mean_excess(mean, spread, attained)

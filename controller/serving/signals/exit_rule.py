@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from controller.policy import Limits
 from controller.serving.signals.base import Asks, Signal, make_signal
+from controller.serving.signals.price_index import PricePassed
 from engine.base import MARGIN, Probed, ProbeSpec
 from models.errors import LaserError
+from models.profile.levers.index import IndexLimit
 
 
 class SignalError(LaserError, ValueError):
@@ -20,6 +22,7 @@ class ExitRule:
     """Signals that read the same kind of probe. Raises ValueError if two read different kinds."""
 
     signals: tuple[Signal, ...] = ()
+    index: IndexLimit | None = None  # of which `at` makes a signal for each place; None: there is none
 
     def __post_init__(self) -> None:
         for signal in self.signals[1:]:
@@ -33,12 +36,22 @@ class ExitRule:
     @classmethod
     def of(cls, limits: Limits) -> ExitRule:
         """Returns the signals that `limits` name, each at its level. Raises the errors of `make_signal`."""
-        return cls(tuple(make_signal(name, level) for name, level in limits.signals.items()))
+        made = (make_signal(name, level) for name, level in limits.signals.items())
+        return cls(tuple(made), limits.index)
+
+    @property
+    def read_at_all(self) -> bool:
+        """Whether there is a signal, here or at each place."""
+        return bool(self.signals) or self.index is not None
+
+    def at(self, tokens: int) -> ExitRule:
+        """Returns the rule for a probe after `tokens` tokens of thought."""
+        return self if self.index is None else ExitRule((*self.signals, PricePassed(self.index, tokens)))
 
     @property
     def asks(self) -> Asks:
-        """The kind of probe that the signals read. There must be a signal."""
-        return self.signals[0].asks
+        """The kind of probe that the signals read. There must be a signal, or an index."""
+        return self.signals[0].asks if self.signals else Asks.TRIAL_ANSWER
 
     @property
     def give_up_below(self) -> float:

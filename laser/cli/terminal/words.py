@@ -14,6 +14,7 @@ from models.profile.savings import Gained, Saved
 EXITS: dict[str, str] = {
     ExitReason.CONFIDENCE: "were sure",
     ExitReason.HOPELESS: "were given up",
+    ExitReason.PRICE: "were worth no more tokens",
     ExitReason.SKIPPED: "needed none",
     ExitReason.BUDGET: "had spent their budget",
     ExitReason.NATURAL: "thought to their end",
@@ -72,6 +73,8 @@ def why_ended(one: EndedRequest) -> str:
             return f"sure: {one.confidence or 0.0:.2f} ≥ {threshold(one.threshold)}"
         case ExitReason.HOPELESS:
             return f"given up: {one.confidence or 0.0:.2f} sure after {one.thought_tokens} tokens"
+        case ExitReason.PRICE:
+            return f"more was not worth its tokens: {one.confidence or 0.0:.2f} sure after {one.thought_tokens}"
         case ExitReason.SKIPPED:
             return "needed no thought"
         case ExitReason.BUDGET:
@@ -165,6 +168,8 @@ def _closing(limits: Collection[LimitsReport]) -> str:
             return "Thoughts are closed once they are nearly at their end"
         if names := sorted({clean(name) for each in limits for name in each.exits}):
             return f"Thoughts are closed once {' or '.join(names)} says so"
+        if any(each.index is not None for each in limits):
+            return "Thoughts are closed once more of them is not worth its tokens"
         return f"Thoughts are not probed now{race}"
     low, high = threshold(bounds[0]), threshold(bounds[-1])
     sure = f"{low} sure" if low == high else f"{low} to {high} sure, by class"

@@ -20,9 +20,7 @@ class Gains:
     def __init__(self, chosen: ChosenPolicy, max_batch: int) -> None:
         limits = chosen.policy.limits(None)
         measured = limits.agree is None and limits.margin is None and not limits.exits and limits.every is None
-        measured = measured and (
-            chosen.settings is None or not levers_of(chosen.settings)
-        )  # which have their own tables
+        measured = measured and (chosen.settings is None or not levers_of(chosen.settings))  # which have own tables
         self._savings = Savings(chosen.profile) if chosen.profile is not None and measured else None
         self._chosen = chosen
         self._max_batch = max_batch

@@ -1,4 +1,4 @@
-"""The operating points of levers that stand behind those of thresholds and budgets in a profile's tables."""
+"""The operating points of levers, which stand behind those of thresholds and budgets, or in place of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from models.profile.levers.index import PriceIndexTables
 from models.profile.levers.no_thought_tables import NoThoughtTables
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 from models.profile.width import WidthTables
@@ -52,6 +53,31 @@ def answering_at_once(
         p95_steps=steps,
         longest=longest,
         square=tokens * np.stack([spread[:, i, j] for _, i, j in places], axis=1),
+    )
+
+
+def closing_at_prices(
+    known: PriceIndexTables,
+    places: Sequence[tuple[int, int]],
+    budgets: Sequence[int | None],
+    *,
+    classes: tuple[str, ...],
+    longest: int,
+) -> OperatingTables:
+    """Returns the points at these places of price and budget, which stand in place of thresholds, not behind them."""
+    tokens, accuracy, steps = (
+        np.stack([np.array(table)[:, i, j] for i, j in places], axis=1)
+        for table in (known.tokens, known.accuracy, known.p95_steps)
+    )
+    prices = (None, *known.prices)
+    return OperatingTables(
+        classes=classes,
+        points=tuple(OperatingPoint(threshold=None, budget=budgets[j], price=prices[i]) for i, j in places),
+        tokens=tokens,
+        accuracy=accuracy,
+        p95_steps=steps,
+        longest=longest,
+        index=known.index,
     )
 
 

@@ -19,6 +19,7 @@ from controller.settings import SettingsFile
 from engine.base import MARGIN, EngineError, ProbeSpec
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.calibration.grid import grid
+from experiments.calibration.pricing.index import price_grid
 from experiments.calibration.traces import TraceError, read_records
 from experiments.evaluation.questions import bundled_questions
 from experiments.request_record import RequestRecord
@@ -26,6 +27,7 @@ from experiments.simulation.recording import recording
 from experiments.simulation.simulation import PunctualSolver, simulate
 from experiments.workloads import Gamma, Poisson
 from models.profile.give_up import GiveUpCurve, GiveUpLimit
+from models.profile.levers.index import IndexLimit
 from models.profile.plant import StepTime
 from tests.support.recorded_service import (
     BUDGETS,
@@ -49,6 +51,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 
 
 GIVE_UP = GiveUpLimit(curve=GiveUpCurve(height=0.95, rise=0.2), median=120.0)
+PRICED = IndexLimit(price=1e-3, median=120.0, ages=(0.25, 0.75), bars=(0.999, 0.97, 0.6))
 POLICIES = {
     "probed, never closed": Limits(threshold=math.inf),
     "a threshold": Limits(threshold=0.6),
@@ -56,6 +59,7 @@ POLICIES = {
     "both": Limits(threshold=0.97, budget=120),
     "hopeless given up": Limits(threshold=0.97, give_up=GIVE_UP),
     "all three": Limits(threshold=0.97, budget=120, give_up=GIVE_UP),
+    "a price": Limits(index=PRICED, budget=120),
 }
 
 
@@ -74,20 +78,22 @@ def test_a_simulated_service_does_what_torch_does_with_every_request(recorded: R
     assert_alike(simulated(recorded, arrivals, questions, policy), real)
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.97])
-def test_what_a_thought_that_may_be_given_up_costs_is_what_its_replay_says(
-    recorded: Recorded, threshold: float
+@pytest.mark.parametrize("threshold", [0.5, 0.97, None])
+def test_what_a_thought_costs_that_may_be_given_up_or_priced_is_what_its_replay_says(
+    recorded: Recorded, threshold: float | None
 ) -> None:
     log, said = read_records(recorded.path), recorded.recording
     count = len(said.questions)
-    policy = FixedPolicy(Limits(threshold=threshold, give_up=GIVE_UP))
-    served_alone = simulated(recorded, 100.0 * np.arange(count), range(count), policy)
+    limits = Limits(index=PRICED) if threshold is None else Limits(threshold=threshold, give_up=GIVE_UP)
+    served_alone = simulated(recorded, 100.0 * np.arange(count), range(count), FixedPolicy(limits))
     spec = probe_spec(said.thinking, said.stop_tokens, said.score)
     traces = [log.traces[question.number] for question in said.questions]
-    told = grid(traces, log.closings, (threshold,), BUDGETS, spec, [GIVE_UP] * count)
+    told = price_grid(traces, log.closings, [[PRICED]] * count, BUDGETS, spec)
+    if threshold is not None:
+        told = grid(traces, log.closings, (threshold,), BUDGETS, spec, [GIVE_UP] * count)
     assert [record.rows for record in served_alone] == told.tokens[:, 1, 0].tolist()
     assert [record.right for record in served_alone] == told.right[:, 1, 0].tolist()
-    assert "hopeless" in {record.exit_reason for record in served_alone}
+    assert ("price" if threshold is None else "hopeless") in {record.exit_reason for record in served_alone}
 
 
 @pytest.mark.slow

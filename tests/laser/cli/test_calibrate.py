@@ -63,6 +63,16 @@ def test_points_at_which_thoughts_are_given_up_are_tabulated_where_they_are_want
     assert tables.curves == LADDER
 
 
+def test_an_index_is_tabulated_where_it_is_wanted_and_told_where_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    result = calibrate(*QUICK, "--out", path, "--budgets", "60", "--price-index")
+    assert result.exit_code == 0, result.output
+    tables = read_profile(path).index
+    assert tables is not None
+    assert tables.refused is not None
+    assert "Closing thoughts by a price is not certified" in result.output
+
+
 def test_points_that_answer_at_once_are_recorded_and_tabulated_where_they_are_wanted(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     result = calibrate(*QUICK, "--out", path, "--budgets", "60", "--no-thought")

@@ -125,8 +125,8 @@ def test_other_policies_say_who_they_are(
         told = seen(server)
     assert told["policy"] == policy
     unset = {
-        "agree": None, "margin": None, "exits": {}, "every": None, "give_up": None, "skip": None, "width": 1,
-        "vote": False,
+        "agree": None, "margin": None, "exits": {}, "every": None, "give_up": None, "index": None, "skip": None,
+        "width": 1, "vote": False,
     }  # fmt: skip
     assert told["limits"] == {"any": {**unset, **limits}}
     assert told["rung"] is None

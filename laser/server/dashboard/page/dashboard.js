@@ -28,6 +28,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
   if (finish_reason === "error") return "failed";
   if (exit_reason === "confidence") return `sure: ${confidence.toFixed(2)} ≥ ${bound.toFixed(2)}`;
   if (exit_reason === "hopeless") return `given up: ${confidence.toFixed(2)} sure`;
+  if (exit_reason === "price") return `not worth more tokens: ${confidence.toFixed(2)} sure`;
   if (exit_reason === "skipped") return "needed no thought";
   if (exit_reason === "budget") return `its budget of ${tokens} was spent`;
   if (exit_reason === "natural") return "thought to its end";
@@ -40,7 +41,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
 }
 
 const EXITS = {
-  confidence: "were sure", hopeless: "were given up", skipped: "needed none", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
+  confidence: "were sure", hopeless: "were given up", skipped: "needed none", price: "were worth no more tokens", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
   margin: "were nearly at their end", deadline: "ran out of time", loop: "went round in circles", requested: "were ended on request",
 };
 const POLICIES = {
@@ -178,6 +179,7 @@ function closing(limits) {
     if (limits.some((each) => each.margin !== null)) return "Thoughts are closed once they are nearly at their end";
     const names = [...new Set(limits.flatMap((each) => Object.keys(each.exits ?? {})))].sort();
     if (names.length) return `Thoughts are closed once ${names.join(" or ")} says so`;
+    if (limits.some((each) => each.index)) return "Thoughts are closed once more of them is not worth its tokens";
     return `Thoughts are not probed now${race}`;
   }
   const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];
