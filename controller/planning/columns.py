@@ -24,6 +24,7 @@ Places = npt.NDArray[np.intp]
 MOST = 12  # corners that a plan shares its time between
 PRICES = 24  # of a token, at which corners are compared: 0, and up to SPREAD times the usual one, and down
 SPREAD = 100.0
+CELL_SHARES = (0.5, 1.0, 1.5, 2.0)  # of cells in what a point costs; above 1: tokens that leave room gain
 NEAR = 2  # prices away: a class whose work is underestimated by half sees them
 SHED = -1  # stands for the point of a request that is shed
 
@@ -90,7 +91,7 @@ def shared_corners(tables: OperatingTables, *, memory: bool = False) -> list[tup
 
     Each comes with the points of each class that are best within it near the prices at which the corner is best.
     Classes may be shed, so mixes without some of them count, too. Of more than a dozen corners those stay that are best
-    most often. With `memory` prices are of tokens, of squared tokens, by which cells grow, and of both alike.
+    most often. With `memory` prices are of tokens, and of tokens and cells together, in several shares.
     """
     assert tables.charges is not None
     inside, charges = tables.inside(), tables.charges.of[0]
@@ -120,7 +121,7 @@ def _costs(tables: OperatingTables, *, memory: bool) -> list[Array]:
     if not memory or square is None:
         return [tokens]
     cells = square * (tokens.mean() / square.mean())
-    return [tokens, (tokens + cells) / 2.0, cells]
+    return [tokens, *((1.0 - share) * tokens + share * cells for share in CELL_SHARES)]
 
 
 def _near(i: int) -> list[int]:
