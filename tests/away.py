@@ -58,6 +58,7 @@ COURSE = {
     r"laser serve --model DIR --policy load-aware --set give_up": "tests/controller/test_give_up.py",
     r"laser serve --model DIR --policy load-aware --set price_index": "tests/controller/test_prices.py",
     r"laser serve --model DIR --policy load-aware --set no_thought": "tests/laser/server/test_no_thought.py",
+    r"laser serve --model DIR --policy load-aware --set worst_benchmark": "tests/models/profile/test_benchmarks.py",
     r"laser serve --model DIR --policy load-aware --set width": "tests/laser/server/test_width.py",
     r"laser serve --head-start-s": "tests/laser/server/test_policy_choice.py",
     r"laser serve --risk 0.02 --risk-peak": "tests/laser/server/test_controller_report.py",

@@ -22,6 +22,8 @@ OF_RECORDS = (
     "no_thought", "width", "order_only",
 )  # fmt: skip
 """The parameters that --from-records has a use for."""
+LEVERS = ("give_up", "no_thought", "price_index", "width")
+"""Those that also tabulate a lever."""
 
 
 def _budgets(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, ...] | None:
@@ -176,8 +178,10 @@ def command(
 
 def _refuse_idle(context: click.Context) -> None:
     """Raises UsageError for an option that has no use beside, or without, --from-records."""
-    if context.params["order_only"] and (context.params["give_up"] or not context.params["from_records"]):
-        raise click.UsageError("--order-only goes with --from-records, without --give-up")
+    beside = [name for name in LEVERS if context.params[name]]
+    if context.params["order_only"] and (beside or not context.params["from_records"]):
+        others = ", ".join(f"--{name.replace('_', '-')}" for name in LEVERS)
+        raise click.UsageError(f"--order-only goes with --from-records, without {others}")
     if not context.params["from_records"]:
         return
     for parameter in context.command.params:

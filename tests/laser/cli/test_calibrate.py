@@ -168,7 +168,11 @@ def test_the_order_alone_is_chosen_again_and_the_contest_stays(tmp_path: Path) -
 
 
 def test_the_order_alone_needs_records_and_a_contest(tmp_path: Path) -> None:
-    for options in (("--order-only",), ("--order-only", "--from-records", "--give-up")):
+    for options in (
+        ("--order-only",),
+        ("--order-only", "--from-records", "--give-up"),
+        ("--order-only", "--from-records", "--width", "3"),
+    ):
         result = calibrate(*options)
         assert result.exit_code == 2
         assert "--order-only goes with --from-records, without --give-up" in result.output
