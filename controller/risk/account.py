@@ -187,18 +187,17 @@ class RiskAccount:
         return stake
 
     def top_up(self, stake: Stake, more: float, now: float) -> bool:
-        """Charges an open request for more: first what is left of its own risk, whether or not that would be saved.
+        """Charges an open request for more: first what it would save. Returns False if the savings do not allow it.
 
-        Returns False if the savings do not allow the rest.
+        What it would have saved had there been room for it is not its own any more.
         """
-        now, own = self._at(now), min(more, max(0.0, self.risk - stake.charged))
+        now, own = self._at(now), min(more, stake.saves)
         if more - own > max(0.0, min(self.left, self._room(stake.key, now))):
             return False
         stake.charged += more
-        saves = min(stake.saves, max(0.0, self.risk - stake.charged))
-        self._staked -= stake.saves - saves
-        stake.saves = saves
+        stake.saves -= own
         self.spent += more
+        self._staked -= own
         self._draw(stake, more - own, now)
         return True
 

@@ -136,14 +136,15 @@ def test_a_key_draws_no_more_than_its_share_of_what_could_be_drawn(events: list[
         stake = account.admit(charge, key, now)
         before = drawn.get(key, 0.0)
         account.top_up(stake, more, now)
-        drawn[key] = before + max(0.0, stake.charged - RISK)
+        mine_now = sum(risk for _, risk in stake.drawn)
+        drawn[key] = before + mine_now
         assert drawn[key] <= max(before, mine * pot) + 1e-9
         if what % 3:
             account.serve(stake, now)
             served[key] = served.get(key, 0) + 1
         else:
             account.void(stake, now)
-            drawn[key] -= max(0.0, stake.charged - RISK)
+            drawn[key] -= mine_now
 
 
 def test_a_key_that_begins_and_leaves_has_no_larger_share() -> None:

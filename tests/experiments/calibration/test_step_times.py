@@ -125,7 +125,8 @@ def test_a_probe_costs_rows_and_takes_time(engine: Engine) -> None:
     spec = ProbeSpec(suffix=(20, 21, 22), max_answer_tokens=4, answer_stops=frozenset())
     added, rows = probe_seconds(engine, [PROMPT] * 4, spec, steady(), rounds=2)
     assert (added, rows) == (0.0, 3 + 4 - 1)  # on this clock a step with probes takes a second too
-    assert probe_seconds(engine, [PROMPT] * 4, spec, time.perf_counter)[0] > 0.0
+    timed = (probe_seconds(engine, [PROMPT] * 4, spec, time.perf_counter)[0] for _ in range(9))
+    assert any(added > 0.0 for added in timed)  # other work may hide it for once
     assert engine.load().running == engine.load().probing == engine.load().cells_reserved == 0
 
 
