@@ -57,9 +57,8 @@ class Controller:
         self._profile = profile
         self._tables = profile.tables()  # of certified points alone
         self._safe = safe_points(self._tables, profile.certificate.mean)
-        self._plant = self._raced = profile.plant_model()
-        if max_batch is not None:
-            self._plant = replace(self._plant, max_batch=max_batch)
+        plant = profile.plant_model()
+        self._plant = self._raced = plant if max_batch is None else replace(plant, max_batch=max_batch)
         self._index = {name: d for d, name in enumerate(profile.classes)}
         self._file = settings
         self._solver = solver

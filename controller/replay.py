@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,8 @@ def replay(profile: Profile, records: Iterable[DecisionRecord]) -> Replayed:
     maps, plant = _Maps(tables.alone()), profile.plant_model()
     changed, worst, number = [], 0.0, 0
     for number, record in enumerate(records, start=1):
+        if record.situation is not None:
+            plant = replace(plant, max_batch=record.situation.max_batch)
         if record.situation is not None and record.price is not None:
             price = price_at(maps.prices(record.situation), record.n)
             error = abs(price - record.price) / max(abs(record.price), 1e-12)

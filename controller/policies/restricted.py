@@ -71,7 +71,10 @@ def within_account(profile: Profile, risk: float, peak: float) -> Profile:
 def standing(profile: Profile) -> Profile:
     """Returns the profile with the points that an account can always afford; without an account, the profile itself."""
     mean = profile.certificate.mean
-    return profile if mean is None else within_account(profile, mean, mean)
+    if mean is None:
+        return profile
+    found = within_account(profile, mean, mean)
+    return worst_benchmark(found) if profile.worst_benchmark else found
 
 
 def with_levers(profile: Profile, levers: Collection[Lever]) -> Profile:

@@ -280,7 +280,8 @@ class ServingLoop:
         """Ends requests whose deadline has passed while they waited: no client would read their replies."""
         for active in self._deadlines.passed(now, self._requests.values()):
             waited = f"the deadline has passed after {now - active.submitted_s:.1f} s in the queue"
-            self._end(active, FinishReason.ERROR, waited, expired=True)
+            if active.id in self._requests:  # the end of another of its race may have ended it
+                self._end(active, FinishReason.ERROR, waited, expired=True)
 
     def _drop(self, active: ActiveRequest, *, served: bool) -> None:
         """Removes a request from the queue or the engine."""

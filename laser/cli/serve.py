@@ -184,7 +184,7 @@ SECTIONS = {
     "--shortest-first/--first-come",
     default=None,
     help="Which waiting request starts first: that with the shortest predicted thought (needs a profile), or the one "
-    "that came first. [default: first-come]",
+    "that came first. [default: by --head-start-s]",
 )
 @thinking_option
 @click.option(

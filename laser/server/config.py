@@ -78,8 +78,9 @@ class ServeConfig:
     controller: Path | None = None  # load-aware settings, reread when the file changes; None: the defaults
     decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
-    # start the waiting request with the shortest predicted thought, not the first come: an unlimited `head_start_s`
-    shortest_first: bool = False
+    # start the waiting request with the shortest predicted thought, an unlimited `head_start_s`; false: the first come;
+    # None: as `head_start_s` says
+    shortest_first: bool | None = None
     # seconds for which a request may be overtaken by later ones whose thoughts are predicted shorter; 0: first come;
     # None: those that the profile's simulation has chosen, without one 0
     head_start_s: float | None = None
@@ -139,7 +140,9 @@ class ServeConfig:
     @property
     def orders(self) -> float | None:
         """The head start that is set, s; 0: first come, first served; infinite: shortest first; None: none is."""
-        return math.inf if self.shortest_first else self.head_start_s
+        if self.shortest_first:
+            return math.inf
+        return self.head_start_s if self.shortest_first is None else 0.0
 
     @property
     def engine_options(self) -> EngineOptions:
@@ -174,6 +177,8 @@ def unused(config: ServeConfig) -> Iterator[str]:
     limits = constant_limits(policy)
     if config.score is not None and not (config.early_exit and (limits is None or limits.probing)):
         yield f"score is {config.score}, but no thought is probed"
+    if config.shortest_first is False and config.head_start_s:
+        yield f"head_start_s is {config.head_start_s:g}, but shortest_first is false: first come, first served"
     if config.shortest_first and config.head_start_s:
         yield f"head_start_s is {config.head_start_s:g}, but shortest_first is true: its head start is unlimited"
     if config.pauses and config.orders == 0.0:

@@ -166,7 +166,7 @@ def width_tables(
 
 
 def _certified(rules: Sequence[RaceRule], net: Sequence[NetLoss], epsilon: float) -> tuple[bool, ...]:
-    """Which rules are certified: a race may begin narrower where places are short, so its narrower races are, too."""
+    """Which rules are certified: a race that loses rivals goes on narrower, so its narrower races are, too."""
     safe = {rule: one.bound <= epsilon for rule, one in zip(rules, net, strict=True)}
     alike = [[other for other in rules if replace(other, width=rule.width) == rule] for rule in rules]
     return tuple(

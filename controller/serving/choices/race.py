@@ -152,16 +152,17 @@ class Racing:
         return turns.next(step)
 
     def make_room(self, cells: int) -> None:
-        """Sheds rivals, the youngest first, until a request of `cells` cells may begin or no rival is left."""
-        while self._rivals and not (
-            self._admission.slot_free(len(self._in_engine)) and self._in_engine.has_room(cells)
-        ):
-            self._shed(next(reversed(self._rivals.values())))
+        """Sheds rivals, the youngest first, until a request of `cells` cells may begin or no rival can be shed."""
+        while not (self._admission.slot_free(len(self._in_engine)) and self._in_engine.has_room(cells)):
+            last = next((rival for rival in reversed(self._rivals.values()) if _can_be_shed(rival)), None)
+            if last is None:
+                return
+            self._shed(last)
 
     def follow(self) -> None:
         """Sheds the rivals of races that the policy wants no more."""
         for rival in [one for one in self._rivals.values() if one.race is not None and not self._rule(one.race.lead)]:
-            if rival.id in self._rivals:
+            if rival.id in self._rivals and _can_be_shed(rival):
                 self._shed(rival)
 
     def left(self, active: ActiveRequest) -> None:
@@ -198,6 +199,12 @@ class Racing:
         for loser in won.active.together:
             self._drop(loser)
         self._tell(won.active, won.reason)
+
+
+def _can_be_shed(rival: ActiveRequest) -> bool:
+    """Whether its race goes on without it: the last thought of a race whose others have failed is the reply."""
+    race = rival.race
+    return len(rival.together) > 1 or (race is not None and bool(race.ended))
 
 
 def with_ended(gone: Sequence[ActiveRequest]) -> list[ActiveRequest]:

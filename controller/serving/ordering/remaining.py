@@ -98,7 +98,7 @@ class RowForecast:
 
 def mean_excess(mean: float, spread: float, attained: float) -> float:
     """Returns E[X − r | X > r] of a lognormal X of this mean and σ, r being what is `attained`."""
-    if attained < 1.0:  # no row
+    if attained < 1.0 or math.isinf(mean):  # no row, or no end is foretold
         return mean
     if spread <= 0.0:
         return max(0.0, mean - attained)

@@ -309,6 +309,20 @@ def test_a_thought_that_fails_leaves_the_race_to_the_others(chain: Chain) -> Non
     assert heard.outcome.prompt_tokens > 0
 
 
+def test_the_last_thought_of_a_race_whose_first_has_failed_is_not_shed(chain: Chain) -> None:
+    policy = Moving(FIRST)
+    bench = chain(ENDLESS, policy=policy, admission=AdmissionLimits(slots=4), max_batch=4)
+    _, heard = ask(bench, max_tokens=60)
+    bench.tick(3)
+    lead, *_ = bench.engine.ledger.accounts
+    bench.loop._broken(lead, RuntimeError("it burst"))
+    policy.rule = None
+    others = [ask(bench, max_tokens=60)[1] for _ in range(5)]  # more than there are places for
+    bench.run()
+    assert [one.outcome.error for one in (heard, *others)] == [None] * 6
+    assert heard.content
+
+
 def test_a_race_of_which_all_fail_fails(chain: Chain) -> None:
     bench = chain(ENDLESS, policy=FixedPolicy(Limits(race=FIRST)), admission=IDLE)
     _, heard = ask(bench)
