@@ -10,7 +10,6 @@ import pytest
 from controller.policies.fixed import FixedThreshold
 from laser.server.config import ServeConfig
 from tests.support.live_server import (
-    ENDLESS,
     ENDLESS_CELLS,
     LiveServer,
     running,
@@ -66,7 +65,6 @@ def narrow(endless_model: Path) -> Iterator[LiveServer]:
         cells=ENDLESS_CELLS,
         early_exit=False,
         loop_detection=False,
-        default_max_tokens=ENDLESS,
     )
     with running(config, ping_s=0.05) as live:
         yield live

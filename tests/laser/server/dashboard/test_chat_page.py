@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.support.live_server import LiveServer, wait_until
+from laser.server.config import ServeConfig
+from tests.support.live_server import ENDLESS, ENDLESS_CELLS, LiveServer, running, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +124,19 @@ def test_a_conversation_goes_on_is_asked_again_and_begins_anew(
     assert browser.get_log("browser") == []
 
 
-def test_escape_stops_a_reply_and_frees_its_request(browser: webdriver.Chrome, narrow: LiveServer) -> None:
-    opened(browser, narrow)
+@pytest.fixture
+def tireless(endless_model: Path) -> Iterator[LiveServer]:
+    """A server whose replies take minutes unless they are stopped."""
+    config = ServeConfig(
+        model=endless_model, name="tireless", max_batch=1, cells=ENDLESS_CELLS, early_exit=False, loop_detection=False,
+        default_max_tokens=ENDLESS,
+    )  # fmt: skip
+    with running(config) as live:
+        yield live
+
+
+def test_escape_stops_a_reply_and_frees_its_request(browser: webdriver.Chrome, tireless: LiveServer) -> None:
+    opened(browser, tireless)
     browser.find_element(By.ID, "question").send_keys("Think.", Keys.ENTER)
     wait_until(
         lambda: " tokens" in text(browser, ".turn summary") and text(browser, ".turn .thought") != "", PATIENCE_S
@@ -130,7 +144,7 @@ def test_escape_stops_a_reply_and_frees_its_request(browser: webdriver.Chrome, n
     browser.find_element(By.ID, "question").send_keys(Keys.ESCAPE)
     over(browser, 1)
     assert text(browser, ".turn .why") == "Stopped by you."
-    narrow.wait_for_load(running=0, waiting=0)
+    tireless.wait_for_load(running=0, waiting=0)
     assert browser.find_element(By.ID, "retry").is_enabled()
 
 
