@@ -21,9 +21,10 @@ from controller.load import Load
 from controller.planning.bisection import decide
 from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
-from controller.planning.memory import Memory, MemoryOptimizer
+from controller.planning.memory import MemoryOptimizer
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMapper
+from controller.planning.room import Memory
 from controller.risk.account import Allowance
 from models.profile.give_up import LADDER, GiveUpCurve
 from models.profile.plant import Plant, StepTime

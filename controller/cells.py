@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from controller.load import Load
-from controller.planning.memory import Memory, cells_of
+from controller.planning.room import Memory, cells_of
 from models.profile.plant import Plant
 from models.profile.tables import OperatingTables
 

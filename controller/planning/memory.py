@@ -12,9 +12,8 @@ whatever the points.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,29 +22,12 @@ from controller.load import Load
 from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
+from controller.planning.room import Memory
 from controller.risk.account import Allowance
-from models.files.checks import at_least
 from models.profile.plant import Plant
 from models.profile.tables import OperatingTables
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """The KV cache of an engine."""
-
-    cells: int  # tokens, of all sequences together
-    extent: float | None = None  # cells that a sequence holds from its start; None: as many as it has tokens
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "cells")
-        if self.extent is not None and not (math.isfinite(self.extent) and self.extent > 0.0):
-            raise ValueError(f"extent is {self.extent} cells, must be finite and above 0")
-
-    def batch(self, most: int, held: float) -> int:
-        """Returns how many sequences of `held` cells fit, 1 at least and `most` at most."""
-        return max(1, min(most, int(self.cells / held + 1e-9)))
 
 
 class MemoryOptimizer:
@@ -129,15 +111,6 @@ class MemoryOptimizer:
         demand = min(found.demand, self.objective.max_load * here.capacity)
         spared = max(0.0, here.in_system(demand) - wider.in_system(demand)) / max(load.rate, self.objective.min_rate)
         return replace(found, prices=replace(found.prices, sequence=self.objective.latency_weight * spared))
-
-
-def cells_of(tables: OperatingTables, load: Load, points: Sequence[int]) -> float:
-    """Returns the cells that a running sequence holds on average, where each class has one point; 1 if unknown."""
-    if tables.square is None:
-        return 1.0
-    classes, chosen = np.arange(len(points)), list(points)
-    weight = load.mix * load.work_ratio * tables.tokens[classes, chosen]
-    return float((load.mix * tables.cell_steps(load.work_ratio)[classes, chosen]).sum() / weight.sum())
 
 
 def mean_cells(tables: OperatingTables, load: Load, decision: Decision) -> float:

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from controller.load import Load
 from controller.planning.decision import CellPrice, Decision
-from controller.planning.memory import Memory
 from controller.planning.objective import Objective
+from controller.planning.room import Memory
 from controller.risk.account import Allowance
 from models.profile.plant import Plant, StepTime
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.planning.memory import Memory, MemoryOptimizer, mean_cells
+from controller.planning.memory import MemoryOptimizer, mean_cells
+from controller.planning.room import Memory
 from experiments.analysis.situation import Situation
 from models.profile.tables import prune_hull
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from controller.policy import Limits
+from controller.serving.ordering.turns import OrderName
 from controller.status import ControllerStatus, DecisionSource
 from laser.server.policy_choice import ChosenPolicy
 from models.profile.certificate import Certificate
@@ -147,7 +148,7 @@ class SolverReport(BaseModel):
 class OrderReport(BaseModel):
     """In which order the waiting requests of one key and priority begin."""
 
-    kind: str  # first come, head start or shortest first
+    kind: OrderName  # how they are ordered
     # nobody is overtaken by who came more than so many seconds later; 0: first come; null: shortest first, unbounded
     head_start_s: float | None
     pauses: bool  # whether running thoughts pause for waiting requests before them, if the engine can pause

@@ -8,7 +8,7 @@ import pytest
 
 from controller.cells import CellGauge
 from controller.decision_record import DecisionRecord
-from controller.planning.memory import Memory
+from controller.planning.room import Memory
 from controller.policy import MemoryObserver
 from controller.replay import replay
 from controller.status import DecisionSource

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from controller.policy import Limits
 from controller.serving.active import ActiveRequest
@@ -27,6 +28,8 @@ from controller.serving.ordering.order import Order, OrderError
 from controller.serving.ordering.remaining import RowForecast
 from controller.serving.request import ReasoningRequest
 from models.profile.profile import Profile
+
+OrderName = Literal["first come", "head start", "shortest first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +45,8 @@ class ServingOrder:
             raise ValueError("a head start and pauses need a forecast of requests' rows, which a profile gives")
 
     @property
-    def name(self) -> str:
-        """`first come`, `head start` or `shortest first`."""
+    def name(self) -> OrderName:
+        """How requests are ordered."""
         if not self.order.head_start_s:
             return "first come"
         return "head start" if math.isfinite(self.order.head_start_s) else "shortest first"

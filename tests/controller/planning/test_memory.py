@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from controller.load import Load
 from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
-from controller.planning.memory import Memory, MemoryOptimizer, mean_cells
+from controller.planning.memory import MemoryOptimizer, mean_cells
 from controller.planning.objective import Objective
+from controller.planning.room import Memory
 from controller.policies.restricted import with_levers
 from controller.risk.account import Allowance
 from models.profile.lever import Lever
