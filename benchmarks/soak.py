@@ -26,14 +26,20 @@ QUESTION = "If a train has 12 cars and each car holds 7 boxes how many boxes are
 
 
 class Fickle:
-    """A policy with random limits, so that with any model some probes are adopted and some are not."""
+    """A policy with random limits, so that with any model some probes are adopted and some are not.
+
+    It keeps to a signal for a while: a probe closes a thought only if its end is read by the signal that asked for it.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
+        self._by_margin = False
 
     def limits(self, difficulty: str | None) -> Limits:
         budget = 50 if self._rng.random() < 0.01 else 400
-        if self._rng.random() < 0.2:
+        if self._rng.random() < 0.02:
+            self._by_margin = not self._by_margin
+        if self._by_margin:
             return Limits(margin=float(self._rng.choice([0.5, 5.0, 50.0])), budget=budget)
         threshold = self._rng.choice([1e-6, 0.3, 0.9, 1.1], p=[0.7, 0.1, 0.1, 0.1])
         return Limits(threshold=float(threshold), budget=budget)
