@@ -163,7 +163,9 @@ class RiskAccount:
 
     def open_to(self, key: str, now: float) -> float:
         """Returns the most that the next request of a key may be charged; never below `risk`."""
-        return self.risk + max(0.0, min(self.left, self._room(key, self._at(now))))
+        now = self._at(now)
+        self._lapse(now)
+        return self.risk + max(0.0, min(self.left, self._room(key, now)))
 
     def admit(self, charge: float, key: str, now: float) -> Stake:
         """Admits a request at this charge, until `serve` or `void`.
@@ -175,8 +177,6 @@ class RiskAccount:
         if not 0.0 <= charge <= most + EXACT:
             raise ValueError(f"charge is {charge:g}, must be between 0 and {most:g}")
         self._sweep(now)
-        self.most = self._most(now)
-        self.left = min(self.left, self.most)
         room = max(0.0, self.most - self.left - self._staked)
         stake = Stake(key=key, charged=charge, saves=min(max(0.0, self.risk - charge), room))
         self.requests += 1
@@ -192,6 +192,7 @@ class RiskAccount:
         What it would have saved had there been room for it is not its own any more.
         """
         now, own = self._at(now), min(more, stake.saves)
+        self._lapse(now)
         if more - own > max(0.0, min(self.left, self._room(stake.key, now))):
             return False
         stake.charged += more
@@ -208,8 +209,8 @@ class RiskAccount:
         for holder in self._holders(stake.key):
             holder.requests.add(now, 1.0)
         self._end(stake)
-        self.most = self._most(now)
-        self.left = min(self.most, self.left + stake.saves)
+        self.left += stake.saves
+        self._lapse(now)
 
     def void(self, stake: Stake, now: float) -> None:
         """Undoes the admission of a request that was not served: it neither pays nor earns, and its draws go back."""
@@ -220,8 +221,12 @@ class RiskAccount:
                 holder.drawn.take_back(then, drawn)
             self.left += drawn
         self._end(stake)
-        self.most = self._most(self._at(now))
-        self.left = min(self.most, self.left)
+        self._lapse(self._at(now))
+
+    def _lapse(self, now: float) -> None:
+        """What was saved beyond what may be is lost, as the window leaves requests behind."""
+        self.most = self._most(now)
+        self.left = min(self.left, self.most)
 
     def _draw(self, stake: Stake, risk: float, now: float) -> None:
         if risk <= 0.0:

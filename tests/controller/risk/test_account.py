@@ -102,6 +102,18 @@ def test_who_begins_and_leaves_gives_nothing_to_spend() -> None:
     assert (account.requests, account.spent, account.left) == (1, pytest.approx(RISK), 0.0)
 
 
+def test_savings_lapse_before_they_can_be_drawn() -> None:
+    account = RiskAccount(RISK, SOON)
+    for _ in range(21):
+        account.serve(account.admit(0.0, "a", 0.0), 0.0)
+    assert account.left == pytest.approx(5 * RISK)
+    late = 2 * SOON.window_s
+    assert account.open_to("a", late) == pytest.approx(2 * RISK)
+    stake = account.admit(account.open_to("a", late), "a", late)
+    assert account.left == pytest.approx(0.0)
+    assert not account.top_up(stake, RISK, late)
+
+
 @given(events=EVENTS)
 def test_over_any_time_no_more_is_charged_than_requests_bring_and_was_saved(events: list[Event]) -> None:
     ran = Ran()
@@ -230,9 +242,11 @@ def test_other_windows_count_what_the_former_ones_remember() -> None:
     for place in range(1000):
         key, now = "early" if place < 900 else "late", 5.0 * place
         account.serve(account.admit(0.0, key, now), now)
-    share = account.open_to("late", 5000.0)
+    share = (account.open_to("late", 5000.0) - RISK) / account.left
     account.settle(RiskSettings(window_s=500.0, share_s=500.0))
-    assert account.open_to("late", 5000.0) > 3.0 * share  # of the last 500 s nearly all requests are its
+    drawn = account.open_to("late", 5000.0) - RISK
+    assert drawn / account.left > 3.0 * share  # of the last 500 s nearly all requests are its
+    assert drawn <= account.most == pytest.approx(0.25 * RISK * 100, rel=0.1)
     account.serve(account.admit(0.0, "late", 5000.0), 5000.0)
     assert account.most == pytest.approx(0.25 * RISK * 100, rel=0.1)
 
