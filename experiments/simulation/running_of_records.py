@@ -50,7 +50,8 @@ def with_running(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path
     _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), next(iter(log.choices), None))
     counted = np.array([one.number not in pilot for one in traces])
     at = [budget for budget in profile.budgets if budget is not None]
-    if any((one.number, budget) not in log.closings for one in traces for budget in at):
+    reached = [(one.number, budget) for one in traces for budget in at if budget <= len(one.thought)]
+    if any(each not in log.closings for each in reached):
         return profile
     replayed = grid(
         traces,
