@@ -22,9 +22,10 @@ from controller.estimation.estimator import LoadEstimate, LoadEstimator
 from controller.planning import bisection as fallback
 from controller.planning.decision import Decision
 from controller.planning.plan import Plan, Solver, SolveRequest
+from controller.planning.races import racing
 from controller.policy import Limits
 from controller.risk.keeper import RiskKeeper
-from controller.selection import Held, choose, limits_at, move, racing, safe_points
+from controller.selection import Held, choose, limits_at, move, safe_points
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
 from controller.status import ControllerStatus, DecisionBasis, DecisionSource, LookUp, Solves
 from models.profile.certificate import Certificate
@@ -58,7 +59,7 @@ class Controller:
         self._tables = profile.tables()  # of certified points alone
         self._safe = safe_points(self._tables, profile.certificate.mean)
         plant = profile.plant_model()
-        self._plant = self._raced = plant if max_batch is None else replace(plant, max_batch=max_batch)
+        self._plant = plant if max_batch is None else replace(plant, max_batch=max_batch)
         self._index = {name: d for d, name in enumerate(profile.classes)}
         self._file = settings
         self._solver = solver
@@ -211,7 +212,7 @@ class Controller:
             target = self._safe
         else:
             target = choose(
-                racing(self._tables, self._raced, in_system),
+                racing(self._tables, None if basis.request is None else basis.request.plant, in_system),
                 self._objective,
                 price=basis.price,
                 work_ratio=estimate.work_ratio,
@@ -369,9 +370,9 @@ class Controller:
             said.append(f"the solver has not answered for {waiting:.1f} s")
         if self._plan is not None and self._time - self._plan.request.time_s > settings.stale_s:
             said.append(f"the policy map is older than {settings.stale_s:g} s")
-        if self._unbisected is not None:
-            said.append(self._unbisected)
-        return tuple(each for each in said if each)
+        if settings.price is PriceSource.JOINT_PROGRAM and self._tables.alone() is not self._tables:
+            said.append(f"price is {settings.price}, the same for any number of requests: no thoughts race")
+        return tuple(each for each in (*said, self._unbisected) if each)
 
     def _seen(self, look: LookUp) -> ControllerStatus:
         since, plan = self._waiting_since, self._plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from controller.decision_record import DecisionRecord, SolvedFor
 from controller.planning.objective import Objective
 from controller.planning.plan import price_at
 from controller.planning.policy_map import PolicyMapper
-from controller.selection import Held, choose, move, racing, safe_points
-from models.profile.plant import Plant
+from controller.planning.races import racing
+from controller.selection import Held, choose, move, safe_points
 from models.profile.profile import Profile
 from models.profile.tables import OperatingTables
 
@@ -50,28 +50,26 @@ def replay(profile: Profile, records: Iterable[DecisionRecord]) -> Replayed:
     `profile`: with the certified points among which the controller chose. Raises SolverError if a map has no solution.
     """
     tables = profile.tables()
-    maps, plant = _Maps(tables.alone()), profile.plant_model()
+    maps = _Maps(tables)
     changed, worst, number = [], 0.0, 0
     for number, record in enumerate(records, start=1):
-        if record.situation is not None:
-            plant = replace(plant, max_batch=record.situation.max_batch)
         if record.situation is not None and record.price is not None:
             price = price_at(maps.prices(record.situation), record.n)
             error = abs(price - record.price) / max(abs(record.price), 1e-12)
             worst = max(worst, error if math.isfinite(error) else math.inf)
-        now = _decided(tables, plant, profile.certificate.mean, record)
+        now = _decided(tables, profile.certificate.mean, record)
         if now != record.held:
             changed.append(ChangedDecision(number=number, record=record, now=now))
     return Replayed(decisions=number, solves=maps.solves, price_error=worst, changed=tuple(changed))
 
 
-def _decided(tables: OperatingTables, plant: Plant, mean: float | None, record: DecisionRecord) -> Held:
+def _decided(tables: OperatingTables, mean: float | None, record: DecisionRecord) -> Held:
     before = record.before
     if record.price is None:
         target = safe_points(tables, mean)
     else:
         target = choose(
-            racing(tables, plant, record.n),
+            racing(tables, None if record.situation is None else record.situation.plant, record.n),
             record.objective,
             price=record.price,
             work_ratio=np.array(record.work_ratio),

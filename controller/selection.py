@@ -18,7 +18,7 @@ left out first; an accuracy floor takes precedence over an SLO.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from controller.planning.decision import CellPrice
 from controller.planning.objective import Objective
 from controller.policy import Limits
 from models.profile.give_up import GiveUpLimit
-from models.profile.plant import Plant
 from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -90,26 +89,6 @@ def choose(
                 best = kept
         chosen.append(PointId(int(hull[best])))
     return tuple(chosen)
-
-
-def racing(tables: OperatingTables, plant: Plant, in_system: int) -> OperatingTables:
-    """Returns the tables as they hold for a request beside others, `in_system` with it: a race is priced by its time.
-
-    A race of w thoughts decodes w rows a step. If all n requests race, a step has n·w rows, and W tokens of a race take
-    the time in which W·R(n)/R(n·w) would be decoded without races. Where n·w rows are more than a batch, there is no
-    race, and nothing is won.
-    """
-    places = [k for k, point in enumerate(tables.points) if point.race is not None]
-    if not places:
-        return tables
-    n, tokens, accuracy = max(1, in_system), tables.tokens.copy(), tables.accuracy.copy()
-    for k in places:
-        rows = n * tables.points[k].width
-        if rows > plant.max_batch:
-            accuracy[:, k] = accuracy[:, 0]
-        else:
-            tokens[:, k] *= plant.rate(n) / plant.rate(rows)
-    return replace(tables, tokens=tokens, accuracy=accuracy)
 
 
 def _corner(

@@ -23,7 +23,7 @@ class PriceSource(StrEnum):
     """The source of the token price."""
 
     POLICY_MAP = "policy-map"  # a price for each number of requests in the system
-    JOINT_PROGRAM = "joint-program"  # one mean price for all numbers; the baseline of the policy map
+    JOINT_PROGRAM = "joint-program"  # one mean price for all numbers, at which no thoughts race; the map's baseline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ share corners: Σ_k x_cdk ≤ y_c of every class d, with Σ y_c = 1 (see `column
 Where memory has room for M/b cells of each of b sequences, and a request holds C cells added over its decode steps,
 Σ λ_d (C_d·b/M − κ_d W_d)·x_d ≤ 0 is another: a sequence holds M/b cells on average, or less (see `memory`).
 
+Where w thoughts race, W counts the rows of all, and N a user for each. Rivals let no user wait: of λ_d κ_d W_d·x_d rows
+(1 − 1/w) are theirs, and they are in the system for the time of a step with one row at least. So much is taken from N.
+
 Mixtures make this a linear program, exact on tables of any shape. The program is compiled once; a solve only changes
 its parameters.
 """
@@ -34,6 +37,7 @@ from controller.load import Load
 from controller.planning.columns import SHED, Columns
 from controller.planning.decision import Decision, Prices, Slack, served
 from controller.planning.objective import Objective
+from controller.planning.races import rivals
 from controller.planning.solving import SOLVERS, optimum
 from controller.risk.account import Allowance
 from models.profile.plant import Lines, Plant
@@ -90,6 +94,7 @@ class Optimizer:
         self._tokens = np.where(shed, tables.shed_tokens, tables.tokens[at])
         self._accuracy = np.where(shed, -objective.shed_penalty, tables.accuracy[at])
         self._thresholds, self._budgets = tables.thresholds[made.stands_for], tables.budgets[made.stands_for]
+        self._rivals = np.where(shed, 0.0, rivals(tables)[made.stands_for])
         self._risks = made.charged(tables)
         self._membership = np.equal.outer(np.arange(len(tables.classes)), self._class).astype(np.float64)
         self._merged = made.merged() if len(made.corners) else None  # None: no two columns are one point of a class
@@ -155,7 +160,12 @@ class Optimizer:
         fast = self._fast = cp.Variable(classes, nonneg=True)
         mean_threshold: cp.Expression = cp.Constant(shares * self._thresholds) @ x
 
-        self._waits = waiting >= self._line_slope * rho + self._line_intercept
+        users = self._line_slope * rho + self._line_intercept
+        self._racing: cp.Parameter | None = None
+        if self._rivals.any():
+            self._racing = cp.Parameter(columns, nonneg=True)  # (w/Λ)·λ_d κ_d W·(1 − 1/w)/R(1)
+            users -= self._racing @ x
+        self._waits = waiting >= users
         self._bounded = rho <= objective.max_load + over
         self._falls = mean_threshold + fast >= self._lowest
         self._rises = mean_threshold - fast <= self._highest
@@ -222,6 +232,14 @@ class Optimizer:
             self._lines = {**dict([*self._lines.items()][1 - PLANTS :]), plant: found}
         return self._lines[plant]
 
+    def _users(self, load: Load, plant: Plant, x: Array, demand: float) -> float:
+        """Returns the requests in the system, of whose thoughts those behind the first are none."""
+        if demand < plant.capacity:
+            every, step = plant.in_system(demand), plant.effective_step(demand)
+        else:
+            every, step = self._tangents(plant).highest(demand), plant.max_batch / plant.capacity
+        return every - step * float((load.rates * load.work_ratio)[self._class] * self._rivals * self._tokens @ x)
+
     def _crowded(self, load: Load, plant: Plant, room: float | None) -> Array:
         """Returns by how much each column's cells exceed its room, as a share of the capacity; `room` None: any."""
         if room is None:
@@ -241,6 +259,8 @@ class Optimizer:
         self._work.value = (rates * load.work_ratio)[self._class] * self._tokens / plant.capacity
         self._line_slope.value = seconds * lines.slope * plant.capacity
         self._line_intercept.value = seconds * lines.intercept
+        if self._racing is not None:
+            self._racing.value = seconds * self._rivals * self._work.value * plant.capacity / plant.rate(1)
         self._weight.value = weight
         if self._affords is not None:
             charge, worth = (1.0, 0.0) if allowance is None else (allowance.charge, allowance.worth)
@@ -273,7 +293,7 @@ class Optimizer:
         share = mixture.sum(axis=1)
         means = served(self.tables, mixture)
         demand = float((load.rates * load.work_ratio)[self._class] * self._tokens @ x)
-        lines, capacity, total = self._tangents(plant), plant.capacity, self._rates(load).sum()
+        capacity, total = plant.capacity, self._rates(load).sum()
         per_token = total / capacity  # converts correct answers per request and unit of load to those per token
         latency = float(_dual(self._waits) @ _value(self._line_slope)) * per_token
         bound = float(_dual(self._bounded)) * per_token
@@ -287,7 +307,7 @@ class Optimizer:
             value=float(self._problem.objective.value),
             demand=demand,
             load=demand / capacity,
-            in_system=plant.in_system(demand) if demand < capacity else lines.highest(demand),
+            in_system=self._users(load, plant, x, demand),
             prices=Prices(
                 token=latency + bound,
                 latency=latency,

@@ -20,7 +20,7 @@ class Planner:
     """Both programs for one profile's tables, recompiled when the objective or `rows` changes. Not thread-safe."""
 
     def __init__(self, tables: OperatingTables, *, clock: Callable[[], float]) -> None:
-        self._tables = tables.alone()  # rivals are shed before anybody waits: they take no part in what is planned
+        self._tables = tables
         self._clock = clock
         self._compiled: tuple[Objective, int, MemoryOptimizer, PolicyMapper] | None = None
         self._previous: tuple[float, Decision] | None = None

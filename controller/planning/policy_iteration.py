@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.ladder import ChargedLadders, Ladder
+from controller.planning.races import RowsOfRaces
 from controller.risk.account import Allowance
 
 Array = npt.NDArray[np.float64]
@@ -31,6 +32,7 @@ class ChainRows:
     decoded: Array  # tokens per arrival, R_n/λ
     waiting: Array  # what a row costs per arrival, w·n/λ
     turned_away: float  # what turning one request away costs
+    raced: RowsOfRaces  # what levels cost and win in each row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,7 +40,7 @@ class Chain:
     """The best level of each row at a price of risk, and what follows from it."""
 
     levels: Ladder
-    worth: Array  # of a mean request by level: accuracy less what its charge costs
+    worth: Array  # of a mean request, [row, level]: accuracy less what its charge costs
     level: Places  # by row
     value: float  # per request, what charges cost included
     price: Array  # of a token, by row
@@ -77,19 +79,23 @@ def chain(ladders: ChargedLadders, rows: ChainRows, risk_price: float) -> Chain:
     """Returns the best levels at a price of risk."""
     levels = ladders.at(risk_price)
     assert levels.charge is not None
-    worth = levels.accuracy - risk_price * levels.charge
-    level = np.zeros(len(rows.decoded), dtype=np.intp)
+    every = np.arange(len(rows.decoded))
+    tokens, accuracy = rows.raced.of(levels.points)
+    tokens = np.broadcast_to(tokens, (len(every), tokens.shape[1]))
+    worth = np.broadcast_to(accuracy - risk_price * levels.charge, tokens.shape)
+    level = np.zeros(len(every), dtype=np.intp)
     for _ in range(ROUNDS):
-        value, shares = _gain(levels, worth, level, rows)
-        fewer = _fewer(levels, worth, level, rows, value, usual=int(shares.argmax()))
-        rates = (worth + fewer[:, None]) / levels.tokens
-        now = rates[np.arange(len(level)), level]
+        service, gains = rows.decoded / tokens[every, level], worth[every, level]
+        value, shares = _gain(service, gains, rows)
+        fewer = _fewer(service, gains, rows, value, usual=int(shares.argmax()))
+        rates = (worth + fewer[:, None]) / tokens
+        now = rates[every, level]
         price = rates.max(axis=1)
         better = price > now + 1e-12 * np.abs(now)
         if not better.any():
             break
         level = np.where(better, rates.argmax(axis=1), level)
-    ends = shares * rows.decoded / levels.tokens[level]
+    ends = shares * rows.decoded / tokens[every, level]
     return Chain(
         levels=levels,
         worth=worth,
@@ -102,26 +108,27 @@ def chain(ladders: ChargedLadders, rows: ChainRows, risk_price: float) -> Chain:
     )
 
 
-def _gain(levels: Ladder, worth: Array, level: Places, rows: ChainRows) -> tuple[float, Array]:
-    """Returns the value per arrival of these levels, and the share of time with 1, 2, … requests."""
-    service = rows.decoded / levels.tokens[level]
+def _gain(service: Array, gains: Array, rows: ChainRows) -> tuple[float, Array]:
+    """Returns the value per arrival, and the share of time with 1, 2, … requests.
+
+    `service`: requests that end per arrival, `gains`: what each is worth, both by row.
+    """
     log = -np.cumsum(np.log(service))  # of the share of each row, over that of an empty system
     most = max(0.0, float(log.max()))
     shares = np.exp(log - most)
     shares /= shares.sum() + np.exp(-most)
-    reward = service * worth[level] - rows.waiting
+    reward = service * gains - rows.waiting
     return float(shares @ reward - shares[-1] * rows.turned_away), shares
 
 
-def _fewer(levels: Ladder, worth: Array, level: Places, rows: ChainRows, value: float, *, usual: int) -> Array:
+def _fewer(service: Array, gains: Array, rows: ChainRows, value: float, *, usual: int) -> Array:
     """Returns what having one request fewer is worth, by row; the recursion runs from both ends, as errors fade so."""
-    service = (rows.decoded / levels.tokens[level]).tolist()
-    gains, waiting = worth[level].tolist(), rows.waiting.tolist()
-    found = [0.0] * len(level)
+    ended, won, waiting = service.tolist(), gains.tolist(), rows.waiting.tolist()
+    found = [0.0] * len(ended)
     found[0] = -value
     for row in range(usual):
-        found[row + 1] = service[row] * (gains[row] + found[row]) - value - waiting[row]
+        found[row + 1] = ended[row] * (won[row] + found[row]) - value - waiting[row]
     later = rows.turned_away
-    for row in range(len(level) - 1, usual, -1):
-        found[row] = later = (value + waiting[row] + later) / service[row] - gains[row]
+    for row in range(len(ended) - 1, usual, -1):
+        found[row] = later = (value + waiting[row] + later) / ended[row] - won[row]
     return np.array(found)

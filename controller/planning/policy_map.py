@@ -7,6 +7,8 @@ share of time with n requests at level k (requests end at rate R_n/W_k; requests
     max   Σ y·R_n·q_k/W_k − w·Σ n·y − π·λ·Σ_k y[n_max,k]
     s.t.  λ·Σ_k y[n,k] = Σ_k y[n+1,k]·R_{n+1}/W_k;  Σ y = 1
 
+Where thoughts race, W_k and q_k are of a row, too: places left idle by n requests make a race short (see `races`).
+
 Like the joint program, this one is compiled once and a solve only changes its parameters. A solve takes tens of
 milliseconds; the inner loop then only looks up the table. With the allowance of an account of risk, the mean charge of
 a request is one more constraint, and policy iteration solves it (see `policy_iteration`).
@@ -24,9 +26,10 @@ from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't 
 from cvxpy.atoms.affine.sum import sum as total  # … and cp.sum
 
 from controller.load import Load
-from controller.planning.ladder import ChargedLadders, Ladder, ladder
+from controller.planning.ladder import ChargedLadders, ladder
 from controller.planning.objective import Objective
 from controller.planning.policy_iteration import ChainRows, affordable
+from controller.planning.races import RowsOfRaces
 from controller.planning.solving import SOLVERS, optimum
 from controller.risk.account import Allowance
 from models.profile.plant import Plant
@@ -108,19 +111,22 @@ class PolicyMapper:
         n = np.arange(1.0, self.rows + 1.0)
         decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
         waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
+        raced = RowsOfRaces(self.tables, load, plant, self.rows)
         if self.tables.charges is not None and allowance is not None:
-            rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty)
+            rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty, raced=raced)
             return self._affordable(load, rows, allowance, started)
         levels = ladder(self.tables, load)
-        service = decoded[:, None] / levels.tokens
-        reward = service * levels.accuracy - waiting[:, None]
+        tokens, accuracy = raced.of(levels.points)
+        service = decoded[:, None] / tokens
+        reward = service * accuracy - waiting[:, None]
         reward[-1] -= self.objective.shed_penalty
         self._service.value, self._reward.value = service, reward
         solver = optimum(self._problem, self._solvers, rate=rate)
         value = float(self._problem.objective.value)  # correct answers per request
         shares = np.maximum(np.asarray(self._y.value, dtype=np.float64), 0.0).sum(axis=1)
-        price = self._prices(value, levels, decoded, waiting, usual=int(shares.argmax()))
-        level = (levels.accuracy - price[:, None] * levels.tokens).argmax(axis=1)
+        tokens, accuracy = (np.broadcast_to(each, (self.rows, each.shape[1])) for each in (tokens, accuracy))
+        price = self._prices(value, tokens, accuracy, decoded, waiting, usual=int(shares.argmax()))
+        level = (accuracy - price[:, None] * tokens).argmax(axis=1)
         return PolicyMap(
             classes=self.tables.classes,
             price=price,
@@ -150,8 +156,12 @@ class PolicyMapper:
             charge=found.charge,
         )
 
-    def _prices(self, value: float, levels: Ladder, decoded: Array, waiting: Array, *, usual: int) -> Array:
+    def _prices(
+        self, value: float, tokens: Array, accuracy: Array, decoded: Array, waiting: Array, *, usual: int
+    ) -> Array:
         """Returns p_n, what a token costs the others, by row; each class then takes its best Q − p_n·κ·W.
+
+        `tokens` and `accuracy` are [row, level].
 
         Bellman's equation relates p_n to u_n, the value of having one request fewer:
         p_n·R_n/λ = value + w·n/λ + u_{n+1}  and  p_n = max_k (q_k + u_n)/W_k.  Errors fade if the recursion runs from
@@ -160,10 +170,10 @@ class PolicyMapper:
         price = np.empty(self.rows)
         fewer = -value
         for row in range(usual + 1):
-            price[row] = np.max((levels.accuracy + fewer) / levels.tokens)
+            price[row] = np.max((accuracy[row] + fewer) / tokens[row])
             fewer = price[row] * decoded[row] - value - waiting[row]
         fewer = self.objective.shed_penalty  # one request beyond the last row is turned away
         for row in range(self.rows - 1, usual, -1):
             price[row] = (value + waiting[row] + fewer) / decoded[row]
-            fewer = -np.max(levels.accuracy - price[row] * levels.tokens)
+            fewer = -np.max(accuracy[row] - price[row] * tokens[row])
         return price

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.decision_record import DecisionRecord
 from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
 from controller.policies.restricted import with_levers, within_account
+from controller.replay import replay
 from controller.selection import limits_at, move
+from controller.status import DecisionSource
 from models.profile.lever import Lever
 from models.profile.tables import OperatingPoint, PointId
 from tests.support.analysis_profile import CLASSES
@@ -101,3 +105,37 @@ def test_the_lever_is_off_unless_it_is_asked_for() -> None:
     for one in (ThresholdsOnly, BudgetsOnly):
         with pytest.raises(ValueError, match="width is True, must be False"):
             one(width=True)
+
+
+def decided(tmp_path: Path, settings: str, **seen: int) -> tuple[Driven, list[DecisionRecord]]:
+    """Three requests in the system, of an engine that grows."""
+    file = tmp_path / "controller.yaml"
+    file.write_text(settings, encoding="utf-8")
+    records: list[DecisionRecord] = []
+    driven = Driven(AtOnce(Planner(TABLES, clock=time.perf_counter)), file, USED, sink=records.append)
+    if seen:
+        driven.controller.held(500, seen["cells"], 3, growing=True)
+    driven.run(30.0, rate=0.05 * FULL_RATE, in_system=3)
+    return driven, records
+
+
+def test_memory_leaves_room_for_fewer_races_and_decisions_come_out_the_same_again(tmp_path: Path) -> None:
+    wide, roomy = decided(tmp_path, "memory: true\n", cells=100_000)
+    narrow, short = decided(tmp_path, "memory: true\n", cells=1500)
+    assert {wide.controller.limits(name).width for name in CLASSES} == {5}
+    assert narrow.status.decision is not None
+    assert narrow.status.decision.batch is not None
+    assert narrow.status.decision.batch < 15
+    assert all(narrow.controller.limits(name).width * 3 <= narrow.status.decision.batch for name in CLASSES)
+    for records in (roomy, short):
+        again = [DecisionRecord.from_json(record.to_json(), len(CLASSES)) for record in records]
+        assert any(TABLES.points[record.held.points[0]].width > 1 for record in roomy)
+        assert replay(USED, again).same
+
+
+def test_at_one_price_for_any_number_of_requests_no_thoughts_race_and_the_status_says_so(tmp_path: Path) -> None:
+    driven, records = decided(tmp_path, "price: joint-program\n")
+    assert driven.status.source is DecisionSource.JOINT_PROGRAM
+    assert {driven.controller.limits(name).width for name in CLASSES} == {1}
+    assert driven.status.problems == ("price is joint-program, the same for any number of requests: no thoughts race",)
+    assert not replay(USED, records).changed

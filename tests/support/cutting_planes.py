@@ -20,7 +20,8 @@ def true_value(tables: OperatingTables, objective: Objective, load: Load, plant:
     tokens, accuracy = with_shedding(tables, objective)
     demand = float(((rates * load.work_ratio)[:, None] * tokens * x).sum())
     over = max(0.0, demand / plant.capacity - objective.max_load)
-    value = float((rates[:, None] * accuracy * x).sum() - objective.latency_weight * plant.in_system(demand))
+    users = plant.in_system(demand) - float((of_rivals(tables, load, rates, plant) * x).sum())
+    value = float((rates[:, None] * accuracy * x).sum() - objective.latency_weight * users)
     if objective.accuracy_floors:
         below = np.maximum(0.0, np.array(objective.accuracy_floors) - (accuracy * x).sum(axis=1))
         value -= objective.floor_penalty * float(rates @ below)
@@ -31,6 +32,13 @@ def with_shedding(tables: OperatingTables, objective: Objective) -> tuple[np.nda
     column = np.ones((len(tables.classes), 1))
     tokens = np.hstack([tables.shed_tokens * column, tables.tokens])
     return tokens, np.hstack([-objective.shed_penalty * column, tables.accuracy])
+
+
+def of_rivals(tables: OperatingTables, load: Load, rates: np.ndarray, plant: Plant) -> np.ndarray:
+    """The least number of thoughts behind the first in the system, of each column [class, shed and points]."""
+    behind = [0.0] + [(point.width - 1) / point.width for point in tables.points]
+    tokens = np.hstack([np.zeros((len(rates), 1)), tables.tokens])
+    return (rates * load.work_ratio)[:, None] * tokens * np.array(behind) * plant.step_time.seconds(1, plant.context)
 
 
 def mean_charge(tables: OperatingTables, rates: np.ndarray) -> np.ndarray:
@@ -58,6 +66,7 @@ def best_by_cutting_planes(
     count = classes * columns + 2 + classes + shared
     cost = np.zeros(count)
     cost[: classes * columns] = -(rates[:, None] * accuracy).ravel() / rates.sum()
+    cost[: classes * columns] -= objective.latency_weight / rates.sum() * of_rivals(tables, load, rates, plant).ravel()
     cost[classes * columns] = objective.latency_weight / rates.sum()
     cost[classes * columns + 1] = objective.capacity_penalty
     cost[classes * columns + 2 : count - shared] = objective.floor_penalty * rates / rates.sum()

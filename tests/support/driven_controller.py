@@ -95,6 +95,7 @@ class Driven:
                 give_up=curve,
                 skip=limits.skip,
                 price=None if limits.index is None else limits.index.price,
+                race=limits.race,
             )
             assert point in self.controller.certified
         assert math.isfinite(self.status.estimate.rate)

@@ -9,6 +9,7 @@ import numpy as np
 from models.profile.give_up import LADDER
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
+from models.profile.width import RaceRule
 
 GPU = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
 CLASSES = ("easy", "medium", "hard")
@@ -40,6 +41,30 @@ def with_squares(tables: OperatingTables, rng: np.random.Generator) -> Operating
     """The tables of requests whose prompts and spreads are known, too."""
     spread = rng.uniform(1.0, 2.5, tables.tokens.shape)
     return replace(tables, square=spread * tables.tokens**2, prompt=float(rng.uniform(0.0, 500.0)))
+
+
+def with_races(tables: OperatingTables, rng: np.random.Generator) -> OperatingTables:
+    """The tables with a full thought in front, and races behind: some win, some lose."""
+    classes = len(tables.classes)
+    full, right = rng.uniform(1000, 3000, (classes, 1)), rng.uniform(0.5, 0.9, (classes, 1))
+    widths = sorted(rng.choice(np.arange(2, 9), size=int(rng.integers(1, 4)), replace=False).tolist())
+    alone = OperatingTables(
+        classes=tables.classes,
+        points=(OperatingPoint(threshold=None, budget=None),),
+        tokens=full,
+        accuracy=right,
+        shed_tokens=tables.shed_tokens,
+        longest=4000,
+        medians=tables.medians,
+    )
+    races = OperatingTables(
+        classes=tables.classes,
+        points=tuple(OperatingPoint(threshold=None, budget=None, race=RaceRule(width=w, vote=True)) for w in widths),
+        tokens=full * np.array(widths) * rng.uniform(0.8, 1.0, (classes, len(widths))),
+        accuracy=np.clip(right + rng.uniform(-0.03, 0.1, (classes, len(widths))), 0.0, 1.0),
+        longest=4000,
+    )
+    return alone.joined(tables).joined(races)
 
 
 def random_plant(rng: np.random.Generator) -> Plant:

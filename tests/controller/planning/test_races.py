@@ -1,0 +1,205 @@
+"""Races in both programs: against cutting planes, against every choice of every row, and jointly with memory."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from controller.load import Load
+from controller.planning.decision import Decision
+from controller.planning.joint_program import Optimizer
+from controller.planning.memory import MemoryOptimizer
+from controller.planning.objective import Objective
+from controller.planning.policy_map import PolicyMapper
+from controller.planning.races import racing, rivals
+from controller.planning.room import Memory
+from controller.policies.restricted import with_levers
+from controller.risk.account import Allowance
+from models.profile.lever import Lever
+from models.profile.plant import Plant, StepTime
+from models.profile.tables import Charges, OperatingPoint, OperatingTables
+from models.profile.width import RaceRule
+from tests.support.analysis_profile import still
+from tests.support.cutting_planes import best_by_cutting_planes, true_value
+from tests.support.random_profiles import random_plant, random_profile, with_races, with_squares
+from tests.support.width_profile import racing_profile
+
+PROFILE = racing_profile()
+TABLES = with_levers(PROFILE, {Lever.WIDTH}).tables()
+PLANT = PROFILE.plant_model()
+RACES = [k for k, point in enumerate(TABLES.points) if point.race is not None]
+
+
+def even(rate: float) -> Load:
+    return Load(rate=rate, mix=np.full(3, 1 / 3), work_ratio=np.ones(3))
+
+
+def random_case(rng: np.random.Generator) -> tuple[OperatingTables, Plant, Load, Objective]:
+    tables, plant = with_races(random_profile(rng), rng), random_plant(rng)
+    load = Load(
+        rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-2.5, 0.0)),
+        mix=rng.dirichlet(np.ones(len(tables.classes))),
+        work_ratio=rng.uniform(0.5, 2.0, len(tables.classes)),
+    )
+    objective = Objective(latency_weight=float(10 ** rng.uniform(-5, -3)), order_penalty=0.0)
+    return tables, plant, load, objective
+
+
+def test_the_joint_program_with_races_is_as_good_as_cutting_planes() -> None:
+    """On 40 random instances; what tangents miss of N(D) apart."""
+    rng, raced = np.random.default_rng(21), 0
+    for _ in range(40):
+        tables, plant, load, objective = random_case(rng)
+        decision = Optimizer(tables, objective, clock=still).solve(load, plant)
+        mine = np.hstack([decision.shed[:, None], decision.mixture])
+        best = best_by_cutting_planes(tables, objective, load, plant)
+        lost = true_value(tables, objective, load, plant, best) - true_value(tables, objective, load, plant, mine)
+        waits = objective.latency_weight * plant.in_system(min(decision.demand, 0.97 * plant.capacity)) / load.rate
+        assert -2e-5 <= lost <= 1e-4 + 0.01 * waits
+        raced += bool(decision.mixture[:, rivals(tables) > 0.0].sum() > 0.01)
+    assert raced >= 8
+
+
+def joint(rate: float, tables: OperatingTables = TABLES, memory: Memory | None = None) -> Decision:
+    program = MemoryOptimizer(tables, Objective(order_penalty=0.0), clock=still)
+    return program.solve(even(rate), PLANT, memory=memory)
+
+
+def raced(decision: Decision) -> float:
+    """The share of requests whose thoughts race."""
+    return float(decision.mixture[:, RACES].sum() / len(decision.mixture))
+
+
+def test_idle_places_race_and_none_do_under_load() -> None:
+    found = [joint(rate) for rate in (0.1, 3.0, 6.0, 11.0)]
+    shares = [raced(one) for one in found]
+    assert shares[0] == pytest.approx(1.0, abs=1e-4)
+    assert shares[3] == 0.0
+    assert np.all(np.diff(shares) <= 1e-6)
+    for one, rate in zip(found, (0.1, 3.0, 6.0, 11.0), strict=True):
+        assert one.value >= joint(rate, TABLES.alone()).value - 1e-6
+
+
+def test_thoughts_behind_the_first_let_no_user_wait() -> None:
+    """A lone request that races is in the system as long as its thoughts take side by side."""
+    found = joint(0.001)
+    race = TABLES.points[int(found.mixture[0].argmax())]
+    side_by_side = TABLES.tokens[:, RACES[-1]] / race.width * PLANT.rate(1) ** -1
+    assert race.width == 5
+    assert found.in_system == pytest.approx(0.001 * side_by_side.mean(), rel=0.02)
+
+
+def test_width_and_batch_are_chosen_together_under_the_memory_limit() -> None:
+    """Each thought of a race holds cells of its own; the batch that is best with races is not the one without."""
+    cells = 2000
+    for rate in (1.0, 3.0, 6.0):
+        found, free = joint(rate, memory=Memory(cells=cells)), joint(rate)
+        assert found.batch is not None
+        assert found.cells is not None
+        assert found.batch * found.cells <= cells * (1.0 + 1e-4)
+        assert raced(found) <= raced(free) + 1e-6
+        assert joint(rate, TABLES.alone(), Memory(cells=cells)).value - 1e-6 <= found.value <= free.value + 1e-6
+        fixed = Optimizer(TABLES, Objective(order_penalty=0.0), clock=still, memory=True)
+        every = [
+            fixed.solve(even(rate), replace(PLANT, max_batch=batch), room=cells / batch)
+            for batch in range(1, PLANT.max_batch + 1)
+        ]
+        assert found.value >= max(one.value for one in every) - 2e-5
+    assert joint(3.0, memory=Memory(cells=cells)).batch != joint(3.0, TABLES.alone(), Memory(cells=cells)).batch
+
+
+def test_random_races_under_a_memory_are_as_good_as_every_batch_by_cutting_planes() -> None:
+    rng = np.random.default_rng(33)
+    for _ in range(8):
+        plain, plant, load, objective = random_case(rng)
+        tables, plant = with_squares(plain, rng), replace(plant, max_batch=int(rng.integers(2, 9)))
+        memory = Memory(cells=round(10 ** rng.uniform(3.3, 4.3)))
+        found = MemoryOptimizer(tables, objective, clock=still).solve(load, plant, memory=memory)
+        best = -math.inf
+        for batch in range(1, plant.max_batch + 1):
+            narrower = replace(plant, max_batch=batch)
+            x = best_by_cutting_planes(tables, objective, load, narrower, room=memory.cells / batch)
+            best = max(best, true_value(tables, objective, load, narrower, x))
+        narrower = replace(plant, max_batch=found.batch or plant.max_batch)
+        mine = true_value(tables, objective, load, narrower, np.hstack([found.shed[:, None], found.mixture]))
+        waits = objective.latency_weight * narrower.in_system(min(found.demand, 0.97 * narrower.capacity)) / load.rate
+        assert -2e-5 <= best - mine <= 2e-3 + 0.01 * waits
+
+
+def test_no_choice_of_rows_of_a_small_map_is_better() -> None:
+    """One class, three rows: each row takes any point, and a race in it is as fast as its places allow."""
+    plant = Plant(step_time=StepTime(a=0.004, c=0.0003), max_batch=6)
+    rule = RaceRule(width=3, vote=True)
+    tables = OperatingTables(
+        classes=("all",),
+        points=(
+            OperatingPoint(threshold=None, budget=None),
+            OperatingPoint(threshold=0.8, budget=None),
+            OperatingPoint(threshold=None, budget=None, race=rule),
+        ),
+        tokens=np.array([[600.0, 300.0, 1700.0]]),
+        accuracy=np.array([[0.8, 0.74, 0.85]]),
+        longest=900,
+    )
+    objective, rows = Objective(latency_weight=2e-3, shed_penalty=0.5), 3
+    choices = []
+    for rate in (0.05, 0.5, 2.0, 4.0):
+        load = Load(rate=rate, mix=np.ones(1), work_ratio=np.ones(1))
+        table = PolicyMapper(tables, objective, rows=rows, clock=still).solve(load, plant)
+        values = {}
+        for choice in itertools.product(range(3), repeat=rows):
+            if any(k == 2 and 3 * n > plant.max_batch for n, k in enumerate(choice, start=1)):
+                continue
+            steps = [3 * n if k == 2 else n for n, k in enumerate(choice, start=1)]  # rows of a step
+            ends = [plant.rate(b) / tables.tokens[0, k] for b, k in zip(steps, choice, strict=True)]
+            share = np.cumprod([1.0] + [rate / one for one in ends])
+            share /= share.sum()
+            won = share[1:] @ (np.array(ends) * tables.accuracy[0, list(choice)])
+            waits = objective.latency_weight * (share @ np.arange(rows + 1))
+            values[choice] = (won - waits - objective.shed_penalty * rate * share[-1]) / rate
+        best = max(values, key=lambda one: values[one])
+        assert table.value == pytest.approx(values[best], abs=1e-6)
+        assert tuple(table.points[:, 0]) == best
+        choices.append(best)
+    assert choices[0][0] == 2
+    assert 2 not in choices[-1]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_account_of_risk_plans_races_that_charge_nothing(own: bool) -> None:
+    charges = np.zeros(TABLES.tokens.shape)
+    charges[:, [k for k, point in enumerate(TABLES.points) if point.threshold is not None]] = 0.02
+    tables = replace(TABLES, charges=Charges(of=charges, own=own))
+    for rate, allowed in itertools.product((0.1, 3.0, 11.0), (0.0, 0.01, 1.0)):
+        allowance = Allowance(charge=allowed, worth=0.0)
+        found, narrow = (
+            PolicyMapper(each, Objective(), clock=still).solve(even(rate), PLANT, allowance)
+            for each in (tables, tables.alone())
+        )
+        assert found.charge <= allowed + 1e-9
+        assert found.value >= narrow.value - 1e-6
+        free = PolicyMapper(TABLES, Objective(), clock=still).solve(even(rate), PLANT)
+        assert found.value <= free.value + 1e-6
+        if allowed == 1.0:
+            assert found.value == pytest.approx(free.value, abs=1e-5)
+
+
+def test_rows_without_room_win_nothing_by_races() -> None:
+    for n in (1, 2, 3, 4, 16, 99):
+        seen = racing(TABLES, PLANT, n)
+        for k in RACES:
+            rows = n * TABLES.points[k].width
+            if rows > PLANT.max_batch:
+                assert np.array_equal(seen.accuracy[:, k], TABLES.accuracy[:, 0])
+                assert np.array_equal(seen.tokens[:, k], TABLES.tokens[:, k])
+            else:
+                seconds = TABLES.tokens[:, k] / PLANT.rate(rows)
+                assert seen.tokens[:, k] / PLANT.rate(n) == pytest.approx(seconds)
+    unknown = racing(TABLES, None, 1)
+    assert np.array_equal(unknown.accuracy[:, RACES[0]], TABLES.accuracy[:, 0])
+    assert racing(TABLES.alone(), PLANT, 1) is not None
+    assert (rivals(TABLES)[RACES] > 0.0).all()
