@@ -98,11 +98,14 @@ class RollingSum:
         return max(0.0, self._sum)
 
     def take_back(self, then: float, value: float) -> None:
-        """Takes out a value that was added at the time `then`; no more than is counted yet."""
+        """Takes out a value that was added at the time `then`, if that is counted yet.
+
+        It is taken from the last part that began by then: of a window of another length parts begin at other times.
+        """
         part = math.floor(then / self._part_s)
-        for place, (known, before) in enumerate(self._parts):
-            if known == part:
-                self._parts[place] = part, before - value
+        for place, (known, before) in reversed(list(enumerate(self._parts))):
+            if known <= part:
+                self._parts[place] = known, before - value
                 self._sum -= value
                 return
 
@@ -226,7 +229,7 @@ class RiskAccount:
     def _lapse(self, now: float) -> None:
         """What was saved beyond what may be is lost, as the window leaves requests behind."""
         self.most = self._most(now)
-        self.left = min(self.left, self.most)
+        self.left = max(0.0, min(self.left, self.most - self._staked))
 
     def _draw(self, stake: Stake, risk: float, now: float) -> None:
         if risk <= 0.0:

@@ -67,8 +67,12 @@ class RiskKeeper:
         self._levels = {curve: c for c, curve in enumerate(self._curves)}
         self._medians = () if curves is None else curves.medians
         tables = np.array([profile.tokens, *(() if curves is None else curves.tokens)])
-        # [curve, class, threshold, budget]; a class's corners by what they take of its own thoughts
-        self._cheapest: list[list[Corner]] = [_by_tokens(tables[:, place]) for place in range(len(self._classes))]
+        # [curve, class, threshold, budget]; a class's corners by what they take of its own thoughts, or one order for
+        # all: one bound for all classes holds for a corner that all of them stay within
+        classes = [tables[:, place] for place in range(len(self._classes))]
+        if not harm.own:
+            classes = [np.average(tables, axis=1, weights=profile.counts)] * len(classes)
+        self._cheapest: list[list[Corner]] = [_by_tokens(tokens) for tokens in classes]
         laxest = len(self._curves) - 1, len(self._rows) - 1, len(self._columns) - 1
         self._free = [self._affordable(place, laxest, mean) for place in range(len(self._classes))]
         self._wanted: dict[str | None, Corner] = {}
@@ -128,7 +132,7 @@ class RiskKeeper:
         most = min(self.account.open_to(key, now), self._peak)
         corner = wanted
         if self._charge(place, corner) > most:
-            self._held_back += 1
+            self._held_back += self._charge(place, corner) <= self._peak  # else it is not for want of savings
             corner = self._affordable(place, wanted, most)
         charge = self._charge(place, corner)
         stake = self.account.admit(charge, key, now)

@@ -75,7 +75,7 @@ class Ran:
     def see(self) -> None:
         account = self.account
         self.most = max(self.most, account.most)
-        assert account.left >= 0.0
+        assert 0.0 <= account.left <= account.most + 1e-9
         spent = sum(stake.charged for stake in self.served)
         assert spent <= RISK * len(self.served) + 1e-9  # whoever may leave now: those served have paid for themselves
         assert account.spent <= RISK * account.requests + 1e-9
@@ -249,6 +249,15 @@ def test_other_windows_count_what_the_former_ones_remember() -> None:
     assert drawn <= account.most == pytest.approx(0.25 * RISK * 100, rel=0.1)
     account.serve(account.admit(0.0, "late", 5000.0), 5000.0)
     assert account.most == pytest.approx(0.25 * RISK * 100, rel=0.1)
+
+
+def test_who_leaves_gives_back_what_it_drew_in_a_window_of_another_length() -> None:
+    account = saved(0.2, "mine")
+    before = account.open_to("mine", 50.0)
+    stake = account.admit(0.1, "mine", 50.0)
+    account.settle(RiskSettings(share_s=700.0))
+    account.void(stake, 55.0)
+    assert account.open_to("mine", 55.0) == pytest.approx(before)
 
 
 def test_keys_without_requests_are_looked_for_once_in_each_part_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,23 @@ def test_a_short_account_holds_a_request_to_what_it_affords() -> None:
     assert made.status(0.0).refused == 1
 
 
+def test_where_classes_share_bounds_a_short_account_holds_all_to_one_corner() -> None:
+    """Of classes to which other corners are cheapest; a bound of all holds where all stay within the same corner."""
+    tokens = np.array(POOLED.tokens)
+    tokens[0] = tokens[0] * np.linspace(1.0, 0.1, len(BUDGETS))  # to easy ones budgets save most …
+    tokens[2] = tokens[2] * np.linspace(1.0, 0.1, len(THRESHOLDS))[:, None]  # … and to hard ones thresholds
+    odd = replace(POOLED, tokens=tuple(tuple(map(tuple, table)) for table in tokens.tolist()))
+    for most in (RISK, 0.03, 0.05):
+        made = keeper(odd, saved=most - RISK)
+        expect(made, Limits(threshold=0.65, budget=BUDGETS[3]))
+        corners = set()
+        for name in CLASSES:
+            grant = made.admit(name, "", pays=True)
+            corners.add(grant.corner)
+            made.void(grant)
+        assert len(corners) == 1
+
+
 def test_who_does_not_pay_neither_earns_nor_gets_more_than_the_average_allows() -> None:
     made = keeper(saved=1.0)
     expect(made, LAX)
