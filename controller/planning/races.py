@@ -1,8 +1,8 @@
 """What races cost, as they are planned: rivals fill places that are idle, so a race is priced by its time.
 
 A race of w thoughts decodes w rows a step. If all n requests race, a step has n·w rows, and W tokens of a race take the
-time in which W·R(n)/R(n·w) would be decoded without races. Where n·w rows are more than a batch, there is no race, and
-nothing is won.
+time in which W·R(n)/R(n·w) would be decoded without races. Where n·w rows are more than a batch, there is no race: the
+request thinks alone, to the end.
 """
 
 from __future__ import annotations
@@ -22,17 +22,23 @@ Array = npt.NDArray[np.float64]
 def racing(tables: OperatingTables, plant: Plant | None, in_system: int) -> OperatingTables:
     """Returns the tables as they hold for a request beside others, `in_system` with it.
 
-    `plant` None: nothing is known of the places, so nothing is won by races.
+    Steps are counted in steps of one thought each. Where there is no race, its point is the full thought's. `plant`
+    None: nothing is known of the places, so nobody races.
     """
     widths = _widths(tables)
     if not (widths > 1).any():
         return tables
-    slower = np.full(len(widths), np.nan) if plant is None else _slower(widths, plant, max(1, in_system))
-    lost = (widths > 1) & np.isnan(slower)
+    slower = np.where(widths > 1, np.nan, 1.0) if plant is None else _slower(widths, plant, max(1, in_system))
+
+    def held(of: Array, factor: Array | float) -> Array:
+        return np.asarray(np.where(np.isnan(slower), of[:, :1], of * factor))
+
+    steps = tables.p95_steps
     return replace(
         tables,
-        tokens=tables.tokens * np.where(lost | (widths == 1), 1.0, slower),
-        accuracy=np.where(lost, tables.accuracy[:, :1], tables.accuracy),
+        tokens=held(tables.tokens, slower),
+        accuracy=held(tables.accuracy, 1.0),
+        p95_steps=None if steps is None else held(steps, widths * slower),
     )
 
 
@@ -46,9 +52,10 @@ class RowsOfRaces:
         widths = _widths(tables)
         if (widths > 1).any():
             slower = np.array([_slower(widths, plant, n) for n in range(1, rows + 1)])[:, None]
-            alone = np.broadcast_to(tables.accuracy[:, :1], tables.accuracy.shape)
-            self._tokens = self._tokens * np.where(np.isnan(slower), 1.0, slower)
-            self._accuracy = np.where(np.isnan(slower), alone, tables.accuracy)
+            self._tokens, self._accuracy = (
+                np.where(np.isnan(slower), of[:, :, :1], of * factor)
+                for of, factor in ((self._tokens, slower), (self._accuracy, 1.0))
+            )
 
     def of(self, points: npt.NDArray[np.intp]) -> tuple[Array, Array]:
         """Returns tokens and accuracy of a mean request, [row, level]; `points` is [level, class].

@@ -139,3 +139,20 @@ def test_at_one_price_for_any_number_of_requests_no_thoughts_race_and_the_status
     assert {driven.controller.limits(name).width for name in CLASSES} == {1}
     assert driven.status.problems == ("price is joint-program, the same for any number of requests: no thoughts race",)
     assert not replay(USED, records).changed
+
+
+def test_races_count_by_their_longer_steps_where_a_class_has_a_time_to_keep(tmp_path: Path) -> None:
+    """A step of fifteen rows instead of three takes longer: more than the stricter objective leaves."""
+    assert TABLES.p95_steps is not None
+    plant = USED.plant_model()
+    alone, wide = (
+        TABLES.p95_steps[:, k] * plant.step_time.seconds(rows, plant.context) for k, rows in ((0, 3), (WIDE, 15))
+    )
+    assert (wide > 1.3 * alone).all()
+    for seconds, width in ((1.15 * alone, 1), (1.15 * wide, 5)):
+        file = tmp_path / "controller.yaml"
+        file.write_text(f"objective: {{slo_s: {seconds.round(3).tolist()}}}\n", encoding="utf-8")
+        driven = Driven(AtOnce(Planner(TABLES, clock=time.perf_counter)), file, USED)
+        for _ in range(20):
+            driven.tick(3)
+        assert {driven.controller.limits(name).width for name in CLASSES} == {width}

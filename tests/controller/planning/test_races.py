@@ -189,17 +189,31 @@ def test_an_account_of_risk_plans_races_that_charge_nothing(own: bool) -> None:
 
 
 def test_rows_without_room_win_nothing_by_races() -> None:
+    assert TABLES.p95_steps is not None
     for n in (1, 2, 3, 4, 16, 99):
         seen = racing(TABLES, PLANT, n)
+        assert seen.p95_steps is not None
         for k in RACES:
             rows = n * TABLES.points[k].width
             if rows > PLANT.max_batch:
                 assert np.array_equal(seen.accuracy[:, k], TABLES.accuracy[:, 0])
-                assert np.array_equal(seen.tokens[:, k], TABLES.tokens[:, k])
+                assert np.array_equal(seen.tokens[:, k], TABLES.tokens[:, 0])
+                assert np.array_equal(seen.p95_steps[:, k], TABLES.p95_steps[:, 0])
             else:
                 seconds = TABLES.tokens[:, k] / PLANT.rate(rows)
                 assert seen.tokens[:, k] / PLANT.rate(n) == pytest.approx(seconds)
+                slower = PLANT.step_time.seconds(rows, PLANT.context) / PLANT.step_time.seconds(n, PLANT.context)
+                assert seen.p95_steps[:, k] == pytest.approx(slower * TABLES.p95_steps[:, k])
     unknown = racing(TABLES, None, 1)
     assert np.array_equal(unknown.accuracy[:, RACES[0]], TABLES.accuracy[:, 0])
-    assert racing(TABLES.alone(), PLANT, 1) is not None
     assert (rivals(TABLES)[RACES] > 0.0).all()
+
+
+def test_a_race_that_is_cheaper_than_a_full_thought_is_so_only_where_there_is_room() -> None:
+    """The first of two to finish may take fewer rows together than one thought with a heavy tail."""
+    tokens = TABLES.tokens.copy()
+    tokens[:, RACES] = 0.8 * tokens[:, :1]
+    cheap = replace(TABLES, tokens=tokens)
+    for n, k in itertools.product((1, 8, 200), RACES):
+        room = n * TABLES.points[k].width <= PLANT.max_batch
+        assert (racing(cheap, PLANT, n).tokens[:, k] < cheap.tokens[:, 0]).all() == room
