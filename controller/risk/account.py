@@ -2,11 +2,12 @@
 
 A request is charged r as it begins. Of `risk` it spends its own; what it is charged above, it draws from the savings B,
 which start at 0 and are never below 0; what it is charged below, it saves once it is served, so that nothing is drawn
-that nobody may have earned. A request that leaves before it is served neither pays nor earns: its draw goes back, its
-own share lapses. So the sum charged for served requests is at most risk·n from the start, whatever arrives and whoever
-leaves. What is saved, what open requests will save and what they would give back is at most B_max together, so
-over any time no more is charged than `risk` for each request that begins in it, and B_max. B_max is a quarter of `risk`
-for each request served in the last `window_s`, and at least `risk`.
+that nobody may have earned. A request that leaves before its thought was looked at neither pays nor earns: its draw
+goes back, its own share lapses. One that leaves later had its chance of an exit, and whoever leaves is not like all: it
+stays charged, and earns nothing. So the sum charged is at most risk·n from the start, for n requests that were looked
+at or served, whatever arrives and whoever leaves. What is saved, what open requests will save and what they would give
+back is at most B_max together, so over any time no more is charged than `risk` for each request that begins in it, and
+B_max. B_max is a quarter of `risk` for each request served in the last `window_s`, and at least `risk`.
 
 A key draws at most its share: of all that could be drawn in the last `share_s` (what was drawn, and what is left), its
 share of the requests served in that time, the one that asks included.
@@ -171,7 +172,7 @@ class RiskAccount:
         return self.risk + max(0.0, min(self.left, self._room(key, now)))
 
     def admit(self, charge: float, key: str, now: float) -> Stake:
-        """Admits a request at this charge, until `serve` or `void`.
+        """Admits a request at this charge, until `serve`, `leave` or `void`.
 
         Raises ValueError if the charge is more than `open_to` returns.
         """
@@ -215,8 +216,13 @@ class RiskAccount:
         self.left += stake.saves
         self._lapse(now)
 
+    def leave(self, stake: Stake, now: float) -> None:
+        """Ends a request that was not served, but looked at: it stays charged, and earns nothing."""
+        self._end(stake)
+        self._lapse(self._at(now))
+
     def void(self, stake: Stake, now: float) -> None:
-        """Undoes the admission of a request that was not served: it neither pays nor earns, and its draws go back."""
+        """Undoes the admission of a request that was never looked at: it neither pays nor earns, its draws go back."""
         self.requests -= 1
         self.spent -= stake.charged
         for then, drawn in stake.drawn:

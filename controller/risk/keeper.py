@@ -6,7 +6,7 @@ cheapest corner within that one that the account affords. Later limits are held 
 only for a top-up: at age a, to r(corner)/S(a) in all, S(a) the least share of thoughts that live so long under what was
 charged for, since whoever still runs is not like all.
 
-What a request saves counts once it is served; who leaves before that, and before any exit, gets the charge back. A
+What a request saves counts once it is served; who leaves before its thought was looked at gets the charge back. A
 top-up that was refused is asked for again once there is enough left.
 
 A budget is never lowered below what a running thought has passed: no closings there were recorded.
@@ -41,6 +41,7 @@ class Grant:
     charged: float
     pays: bool
     stake: Stake | None = None  # in the account; None: it does not pay, or has ended
+    looked: bool = False  # whether its running thought was looked at
     budget: int | None = None  # in force at the last look; None: none was
     denied: Corner | None = None  # the last corner that it was not topped up to; None: none yet
     retry: float = math.inf  # what must be left in the account before that corner is asked for again
@@ -145,13 +146,14 @@ class RiskKeeper:
             self.account.serve(stake, self._now())
 
     def void(self, grant: Grant) -> None:
-        """Undoes the charge of a request that was not served."""
+        """Ends a request that was not served; undoes its charge if its thought was never looked at."""
         stake, grant.stake = grant.stake, None
         if stake is not None:
-            self.account.void(stake, self._now())
+            (self.account.leave if grant.looked else self.account.void)(stake, self._now())
 
     def within(self, grant: Grant, limits: Limits, age: int) -> Limits:
         """Returns the limits of a thought of `age` tokens: the policy's, as far as its grant or a top-up goes."""
+        grant.looked |= age > 0
         asked = self._corner(limits)
         if not _inside(asked, grant.corner):
             wanted = self._wanted_by(grant, asked)

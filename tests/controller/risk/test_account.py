@@ -46,6 +46,7 @@ class Ran:
         self.now, self.most = 0.0, RISK
         self.open: list[Stake] = []
         self.served: list[Stake] = []
+        self.gone: list[Stake] = []  # that were looked at, and left
         self.charges: list[tuple[Stake, float]] = []  # in order, less what the request brings where it begins
 
     def run(self, events: list[Event]) -> None:
@@ -68,6 +69,9 @@ class Ran:
             if what % 2:
                 self.account.serve(stake, self.now)
                 self.served.append(stake)
+            elif what % 4:
+                self.account.leave(stake, self.now)
+                self.gone.append(stake)
             else:
                 self.account.void(stake, self.now)
             self.see()
@@ -76,10 +80,11 @@ class Ran:
         account = self.account
         self.most = max(self.most, account.most)
         assert 0.0 <= account.left <= account.most + 1e-9
-        spent = sum(stake.charged for stake in self.served)
-        assert spent <= RISK * len(self.served) + 1e-9  # whoever may leave now: those served have paid for themselves
+        paid = [*self.served, *self.gone]
+        spent = sum(stake.charged for stake in paid)
+        assert spent <= RISK * len(paid) + 1e-9  # whoever may leave now: those before have paid for themselves
         assert account.spent <= RISK * account.requests + 1e-9
-        assert account.requests == len(self.served) + len(self.open)
+        assert account.requests == len(paid) + len(self.open)
         assert account.spent == pytest.approx(spent + sum(stake.charged for stake in self.open))
 
 
@@ -102,6 +107,20 @@ def test_who_begins_and_leaves_gives_nothing_to_spend() -> None:
     assert (account.requests, account.spent, account.left) == (1, pytest.approx(RISK), 0.0)
 
 
+def test_who_leaves_after_a_look_stays_charged_and_earns_nothing() -> None:
+    """Seven of ten leave a thought that is long: those served hold all early exits, for which all were charged."""
+    account = saved(0.5)
+    before, left = account.requests, account.left
+    stakes = [account.admit(0.06, "", 0.0) for _ in range(10)]
+    for stake in stakes[:7]:
+        account.leave(stake, 1.0)
+    for stake in stakes[7:]:
+        account.serve(stake, 1.0)
+    assert account.requests == before + 10
+    assert account.spent == pytest.approx(0.6)
+    assert account.left == pytest.approx(left - 10 * (0.06 - RISK))
+
+
 def test_savings_lapse_before_they_can_be_drawn() -> None:
     account = RiskAccount(RISK, SOON)
     for _ in range(21):
@@ -118,7 +137,7 @@ def test_savings_lapse_before_they_can_be_drawn() -> None:
 def test_over_any_time_no_more_is_charged_than_requests_bring_and_was_saved(events: list[Event]) -> None:
     ran = Ran()
     ran.run(events)
-    stayed = [id(stake) for stake in (*ran.open, *ran.served)]
+    stayed = [id(stake) for stake in (*ran.open, *ran.served, *ran.gone)]
     above = worst = 0.0  # what was charged above `risk` a request, over the worst time that ends now
     for stake, charge in ran.charges:
         if id(stake) in stayed:

@@ -78,6 +78,18 @@ def test_a_short_account_holds_a_request_to_what_it_affords() -> None:
     assert made.status(0.0).refused == 1
 
 
+def test_who_leaves_gets_the_charge_back_only_if_its_thought_was_never_looked_at() -> None:
+    made = keeper(saved=1.0)
+    expect(made, LAX)
+    before = made.account.spent
+    early, late = made.admit("easy", "", pays=True), made.admit("easy", "", pays=True)
+    assert made.within(early, LAX, 0) == LAX
+    assert made.within(late, LAX, 25) == LAX
+    made.void(early)
+    made.void(late)
+    assert made.account.spent == pytest.approx(before + late.charged)
+
+
 def test_where_classes_share_bounds_a_short_account_holds_all_to_one_corner() -> None:
     """Of classes to which other corners are cheapest; a bound of all holds where all stay within the same corner."""
     tokens = np.array(POOLED.tokens)
