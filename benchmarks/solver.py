@@ -1,9 +1,10 @@
 """Times the joint optimiser under random loads: re-solving a compiled program, and building it anew each time.
 
-The two other ways to decide, price bisection and the policy map, are timed too.
+The two other ways to decide, price bisection and the policy map, are timed too. `--compare` times each lever of the
+optimiser against the plain program instead.
 
-Times are wall clock, since a decision is late by wall clock. Other work on the machine slows them, so the machine's
-load average is printed too.
+Times are wall clock, since a decision is late by wall clock; with `--compare --cpu` they are CPU time. Other work on
+the machine slows them, so the machine's load average is printed too.
 """
 
 from __future__ import annotations
@@ -32,11 +33,19 @@ from models.profile.tables import Charges, OperatingPoint, OperatingTables
 
 CELLS = 6000  # of KV cache, that bind under most of the random loads
 AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
+LEVERS: tuple[tuple[str, Sequence[GiveUpCurve], bool, bool], ...] = (
+    ("nothing", (), False, False),
+    ("giving up", LADDER, False, False),
+    ("account of risk", (), True, False),
+    ("cells", (), False, True),
+    ("all", LADDER, True, True),
+)
+"""What `--compare` times, by name: lower curves, whether there is an account of risk, and whether cells are planned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Wall-clock times of one way to solve."""
+    """Times of one way to solve: wall clock, or CPU time where it was asked for."""
 
     solves: int
     median_ms: float
@@ -116,13 +125,7 @@ def compared(
     """Times each lever of the optimiser, and all of them, against the plain program in one run."""
     return [
         _compared(name, curves, account, memory, solves, seed, walk, clock)
-        for name, curves, account, memory in (
-            ("nothing", (), False, False),
-            ("giving up", LADDER, False, False),
-            ("account of risk", (), True, False),
-            ("cells", (), False, True),
-            ("all", LADDER, True, True),
-        )
+        for name, curves, account, memory in LEVERS
         if only in (None, name)
     ]
 
@@ -262,7 +265,7 @@ def main() -> None:
     parser.add_argument("--account", action="store_true", help="with an account of risk")
     parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
     parser.add_argument("--cpu", action="store_true", help="with --compare: CPU times instead of wall clock")
-    parser.add_argument("--lever", help="with --compare: this one alone")
+    parser.add_argument("--lever", choices=[name for name, *_ in LEVERS], help="with --compare: this one alone")
     parser.add_argument("--walk", action="store_true", help="with --compare: each load is like the one before")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
