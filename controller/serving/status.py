@@ -142,7 +142,7 @@ class EndedRequest:
     difficulty: ClassName | None  # difficulty class; None: unknown
     finish_reason: FinishReason  # why it ended
     exit_reason: str | None  # as in Thought; None: there was no thought, or it never ended
-    confidence: float | None  # of the last trial answer; None: there was none
+    confidence: float | None  # of the trial answer that became the reply's, else of the last one; None: there was none
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, thinking tokens; None: none was
     thought_tokens: int  # length of its thought
