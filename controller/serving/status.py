@@ -110,7 +110,7 @@ class RunningRequest:
     tokens: int  # of the reply so far
     thought_tokens: int  # length of its thought so far
     probes: int  # number of its probes so far
-    confidence: float | None  # of the last trial answer; None: none yet
+    confidence: float | None  # of the trial answer that became the reply's, else of the last one; None: none yet
     threshold: float | None  # in force at the last checkpoint; None: none
     budget: int | None  # in force at the last checkpoint, thinking tokens; None: none
     probing: bool  # whether the limits in force at the last checkpoint ask for probes
