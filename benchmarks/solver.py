@@ -1,9 +1,10 @@
 """Times the joint optimiser under random loads: re-solving a compiled program, and building it anew each time.
 
-The two other ways to decide, price bisection and the policy map, are timed too.
+The two other ways to decide, price bisection and the policy map, are timed too. `--compare` times each lever of the
+optimiser against the plain program instead.
 
-Times are wall clock, since a decision is late by wall clock. Other work on the machine slows them, so the machine's
-load average is printed too.
+Times are wall clock, since a decision is late by wall clock; with `--compare --cpu` they are CPU time. Other work on
+the machine slows them, so the machine's load average is printed too.
 """
 
 from __future__ import annotations
@@ -29,14 +30,39 @@ from controller.risk.account import Allowance
 from models.profile.give_up import LADDER, GiveUpCurve
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
+from models.profile.width import RaceRule
 
 CELLS = 6000  # of KV cache, that bind under most of the random loads
 AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
+LONGEST = 4096  # tokens of a full thought
+RACES = tuple(RaceRule(width=width, vote=True) for width in (3, 4, 5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolvedLever:
+    """What `--compare` adds to the plain program."""
+
+    name: str
+    curves: Sequence[GiveUpCurve] = ()
+    races: Sequence[RaceRule] = ()
+    account: bool = False  # whether points charge an account of risk
+    memory: bool = False  # whether cells are planned
+
+
+LEVERS = (
+    SolvedLever(name="nothing"),
+    SolvedLever(name="giving up", curves=LADDER),
+    SolvedLever(name="width", races=RACES),
+    SolvedLever(name="account of risk", account=True),
+    SolvedLever(name="cells", memory=True),
+    SolvedLever(name="width and cells", races=RACES, memory=True),
+    SolvedLever(name="all", curves=LADDER, races=RACES, account=True, memory=True),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Wall-clock times of one way to solve."""
+    """Times of one way to solve: wall clock, or CPU time where it was asked for."""
 
     solves: int
     median_ms: float
@@ -82,10 +108,24 @@ def saturating_profile(curves: Sequence[GiveUpCurve] = ()) -> OperatingTables:
     )
 
 
+def with_races(tables: OperatingTables, races: Sequence[RaceRule]) -> OperatingTables:
+    """Returns the tables with races of their longest thoughts behind them, of which wider ones win more."""
+    longest = tables.tokens.argmax(axis=1)
+    classes, widths = np.arange(len(longest)), np.array([rule.width for rule in races])
+    added = OperatingTables(
+        classes=tables.classes,
+        points=tuple(OperatingPoint(threshold=None, budget=None, race=rule) for rule in races),
+        tokens=tables.tokens[classes, longest][:, None] * widths,
+        accuracy=np.minimum(1.0, tables.accuracy[classes, longest][:, None] + 0.01 * (widths - 1.0)),
+        longest=LONGEST,
+    )
+    return replace(tables, longest=LONGEST).joined(added)
+
+
 def charged(tables: OperatingTables) -> OperatingTables:
     """Returns the tables with charges of an account of risk: the laxer a point, the more, up to 15 %."""
     budget = np.log2(tables.budgets.max() / tables.budgets)
-    risk = 0.2 * (1.0 - tables.thresholds) + 0.005 * budget + 0.01 * tables.levels
+    risk = 0.2 * np.maximum(0.0, 1.0 - tables.thresholds) + 0.005 * budget + 0.01 * tables.levels
     return replace(tables, charges=Charges(of=np.tile(risk, (len(tables.classes), 1)), own=False))
 
 
@@ -114,33 +154,17 @@ def compared(
     only: str | None = None,
 ) -> list[ComparedSolves]:
     """Times each lever of the optimiser, and all of them, against the plain program in one run."""
-    return [
-        _compared(name, curves, account, memory, solves, seed, walk, clock)
-        for name, curves, account, memory in (
-            ("nothing", (), False, False),
-            ("giving up", LADDER, False, False),
-            ("account of risk", (), True, False),
-            ("cells", (), False, True),
-            ("all", LADDER, True, True),
-        )
-        if only in (None, name)
-    ]
+    return [_compared(lever, solves, seed, walk, clock) for lever in LEVERS if only in (None, lever.name)]
 
 
-def _compared(
-    name: str,
-    curves: Sequence[GiveUpCurve],
-    account: bool,
-    memory: bool,
-    solves: int,
-    seed: int,
-    walk: bool,
-    clock: Callable[[], float],
-) -> ComparedSolves:
+def _compared(lever: SolvedLever, solves: int, seed: int, walk: bool, clock: Callable[[], float]) -> ComparedSolves:
     objective, rng = Objective(), np.random.default_rng(seed)
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
     plain = saturating_profile()
-    full = with_cells(charged(saturating_profile(curves)) if account else saturating_profile(curves))
+    full = saturating_profile(lever.curves)
+    if lever.races:
+        full = with_races(full, lever.races)
+    full = with_cells(charged(full) if lever.account else full)
     programs = [MemoryOptimizer(tables, objective, clock=clock) for tables in (plain, full)]
     mappers = [PolicyMapper(tables, objective, clock=clock) for tables in (plain, full)]
     previous: list[Decision | None] = [None, None]
@@ -149,12 +173,12 @@ def _compared(
         rng, solves + 20, highest=4.0
     )  # the first ones compile, and tell the tangents
     for number, load in enumerate(loads):
-        allowance = Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if account else None
+        allowance = Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if lever.account else None
         for k in (0, 1):
             started = clock()
             decision = programs[k].solve(
                 load, plant, previous=previous[k], elapsed_s=5.0, allowance=allowance if k else None,
-                memory=Memory(cells=CELLS) if k and memory else None,
+                memory=Memory(cells=CELLS) if k and lever.memory else None,
             )  # fmt: skip
             took, previous[k] = clock() - started, decision
             if number < 20:
@@ -165,7 +189,7 @@ def _compared(
                 times[1][k].append(mappers[k].solve(load, narrower, allowance if k else None).solve_s)
     ms = [[_times(each) for each in both] for both in times]
     return ComparedSolves(
-        lever=name,
+        lever=lever.name,
         resolve_ms=(ms[0][0].median_ms, ms[0][1].median_ms),
         resolve_p99_ms=(ms[0][0].p99_ms, ms[0][1].p99_ms),
         map_ms=(ms[1][0].median_ms, ms[1][1].median_ms),
@@ -262,7 +286,7 @@ def main() -> None:
     parser.add_argument("--account", action="store_true", help="with an account of risk")
     parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
     parser.add_argument("--cpu", action="store_true", help="with --compare: CPU times instead of wall clock")
-    parser.add_argument("--lever", help="with --compare: this one alone")
+    parser.add_argument("--lever", choices=[lever.name for lever in LEVERS], help="with --compare: this one alone")
     parser.add_argument("--walk", action="store_true", help="with --compare: each load is like the one before")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()

@@ -267,11 +267,14 @@ class Capabilities:
     growing: bool = False  # sequences take cells as they grow; else, from their start, all that they may need
     # rows that probes may cost for each token of a thought, so that they take little of its time; None: any
     probe_rows: float | None = None
+    # what an option keeps the engine from, by the capability's name: the option and its value, as messages tell it
+    kept_by: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def need(self, name: str, why: str) -> None:
         """Raises UnsupportedError, which tells `why` the capability `name` is needed, if the engine lacks it."""
         if not getattr(self, name):
-            raise UnsupportedError(f"{why}: the {self.engine} engine has no {NAMES.get(name, name)}")
+            option = f" ({self.kept_by[name]})" if name in self.kept_by else ""
+            raise UnsupportedError(f"{why}: the {self.engine} engine has no {NAMES.get(name, name)}{option}")
 
 
 NAMES = {

@@ -16,12 +16,10 @@ LEVERS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadAware:
-    """Stops thoughts sooner the busier the server is, with limits for each difficulty class, within what calibration
-    certified. Needs a profile.
-    """
+class ControlledPolicy:
+    """The settings that all policies of the controller have."""
 
-    kind: ClassVar[str] = "load-aware"
+    kind: ClassVar[str]
     needs_profile: ClassVar[bool] = True
     has_controller: ClassVar[bool] = True
 
@@ -31,35 +29,23 @@ class LoadAware:
     # the largest such probability of any one request, where `risk` is that of all on average, kept by an account:
     # what calm saves is spent in bursts; None, or equal to `risk`: there is no account
     risk_peak: float | None = None
-    # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
-    give_up: bool = False
-    # whether thoughts are closed by their index at a price of a token row instead of by thresholds; needs
-    # `laser calibrate --price-index`
-    price_index: bool = False
-    # whether prompts that need no thought may be answered at once; needs `laser calibrate --no-thought`
-    no_thought: bool = False
-    # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
-    # is served; needs `laser calibrate --width`
-    width: bool = False
     # whether the risk is that of the benchmark that exits harm most, too: so no family of questions pays for another
     worst_benchmark: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
         check_peak(self.risk, self.risk_peak)
-        if self.no_thought and self.risk_peak not in (None, self.risk):
+        account = self.risk_peak not in (None, self.risk)
+        if Lever.NO_THOUGHT in self.levers and account:
             raise ValueError("no_thought is True, must be False beside risk_peak: no account charges answers at once")
-        for name in LEVERS:
-            if getattr(self, name) and self.kind != LoadAware.kind:
-                raise ValueError(f"{name} is True, must be False: policy {self.kind} has one lever alone")
         check_price_alone(self.levers)
-        if self.price_index and self.risk_peak is not None and self.risk_peak != self.risk:
+        if Lever.PRICE_INDEX in self.levers and account:
             raise ValueError("price_index is True, must be False beside risk_peak: no account of risk charges prices")
 
     @property
     def levers(self) -> frozenset[Lever]:
         """Those in use beside thresholds and budgets."""
-        return frozenset(lever for name, lever in LEVERS.items() if getattr(self, name))
+        return frozenset(lever for name, lever in LEVERS.items() if getattr(self, name, False))
 
     def make(self, context: PolicyContext) -> Made:
         certified = context.certified(
@@ -74,7 +60,27 @@ class LoadAware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdsOnly(LoadAware):
+class LoadAware(ControlledPolicy):
+    """Stops thoughts sooner the busier the server is, with limits for each difficulty class, within what calibration
+    certified. Needs a profile.
+    """
+
+    kind: ClassVar[str] = "load-aware"
+
+    # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
+    give_up: bool = False
+    # whether thoughts are closed by their index at a price of a token row instead of by thresholds; needs
+    # `laser calibrate --price-index`
+    price_index: bool = False
+    # whether prompts that need no thought may be answered at once; needs `laser calibrate --no-thought`
+    no_thought: bool = False
+    # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
+    # is served; needs `laser calibrate --width`
+    width: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdsOnly(ControlledPolicy):
     """As load-aware, but by thresholds alone, without budgets. Needs a profile."""
 
     kind: ClassVar[str] = "thresholds-only"
@@ -84,7 +90,7 @@ class ThresholdsOnly(LoadAware):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetsOnly(LoadAware):
+class BudgetsOnly(ControlledPolicy):
     """As load-aware, but by budgets alone, without probes. Needs a profile."""
 
     kind: ClassVar[str] = "budgets-only"

@@ -32,7 +32,7 @@ class RiskSettings:
 
     window_s: float = 86_400.0  # seconds; of the income of so long, a quarter may be saved
     share_s: float = 3600.0  # seconds of requests that give each key its share of the savings
-    # right answers for which the last unit of saved risk is spent; less, the fuller the account
+    # right answers that a unit of saved risk is worth when nothing is saved; falls to 0 when the account is full
     worth: float = 1.0
     horizon_s: float = 30.0  # seconds of requests that the savings must last for at the present rate
 

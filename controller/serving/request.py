@@ -149,7 +149,7 @@ class Thought:
     exit_reason: str | None  # an ExitReason, or another exit signal's; None: no thought, or it did not end (NO_THOUGHT)
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, tokens; None: none was
-    confidence: float | None  # of the last trial answer; None: there was none
+    confidence: float | None  # of the trial answer that became the reply's, else of the last one; None: there was none
     ids: tuple[int, ...]  # the thought's tokens, without those that were forced to close it
     withdrawn_tokens: int  # decoded beside a probe that was then adopted
     probes: int

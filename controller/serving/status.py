@@ -110,7 +110,7 @@ class RunningRequest:
     tokens: int  # of the reply so far
     thought_tokens: int  # length of its thought so far
     probes: int  # number of its probes so far
-    confidence: float | None  # of the last trial answer; None: none yet
+    confidence: float | None  # of the trial answer that became the reply's, else of the last one; None: none yet
     threshold: float | None  # in force at the last checkpoint; None: none
     budget: int | None  # in force at the last checkpoint, thinking tokens; None: none
     probing: bool  # whether the limits in force at the last checkpoint ask for probes
@@ -142,7 +142,7 @@ class EndedRequest:
     difficulty: ClassName | None  # difficulty class; None: unknown
     finish_reason: FinishReason  # why it ended
     exit_reason: str | None  # as in Thought; None: there was no thought, or it never ended
-    confidence: float | None  # of the last trial answer; None: there was none
+    confidence: float | None  # of the trial answer that became the reply's, else of the last one; None: there was none
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, thinking tokens; None: none was
     thought_tokens: int  # length of its thought

@@ -50,6 +50,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
             trim=not model.recurrent,
             pausing=self._config.paused > 0,
             probe_rows=probe_rows,
+            kept_by={} if self._config.paused else {"pausing": "its option `paused` is 0"},
         )
 
     @property

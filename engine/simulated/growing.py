@@ -22,13 +22,6 @@ class GrowingEngine(SimulatedEngine):
     def capabilities(self) -> Capabilities:
         return replace(super().capabilities, growing=True)
 
-    @property
-    def evicted(self) -> int:
-        """How many times a sequence has given its cells back."""
-        return self._evicted
-
-    _evicted = 0
-
     def _cells(self) -> tuple[int, int]:
         return self._taken, self._machine.cells
 
@@ -70,7 +63,6 @@ class GrowingEngine(SimulatedEngine):
             if state.probe is None or self._has_answer(state):
                 self.pause(sequence)
                 self.resume(sequence)
-                self._evicted += 1
 
     def _most_passes(self) -> float:
         return max(1, (self._machine.cells - self._taken) // max(1, len(self._running)))

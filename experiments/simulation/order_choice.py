@@ -17,8 +17,9 @@ from controller.serving.ordering.turns import ServingOrder
 from experiments.progress import Reporter, Silent
 from experiments.question import in_rounds
 from experiments.request_record import RequestRecord
+from experiments.simulation import orders
 from experiments.simulation.contest import LOADS, QUESTIONS, SEED, Array, Player, play, quiet_solvers, safe_constant
-from experiments.simulation.orders import LEAST_GAIN, MOST_P99, order_point
+from experiments.simulation.orders import MOST_P99, is_worth_it, order_point, tail_is_kept
 from experiments.simulation.recording import Recording, read_recording
 from experiments.table import Table, lines_of, texts
 from models.chat_model import ChatModel
@@ -26,7 +27,7 @@ from models.profile.contest import CONSTANT, LOAD_AWARE
 from models.profile.order import LoadOrders, OrderChoice, OrderPoint
 from models.profile.profile import Profile, write_profile
 
-REPLIES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)  # head starts, in full replies alone
+REPLIES = tuple(one for one in orders.REPLIES if 5.0 <= one < math.inf)  # head starts, in full replies alone
 CROWDED = 1.1  # of the capacity of the policy's own exits
 REQUESTS = 1000  # at each load
 WAITING = 0.01  # of the mean latency, that requests wait at least where an order is worth a simulation
@@ -73,8 +74,7 @@ def chosen(loads: Sequence[LoadOrders]) -> float:
 def _allowed(loads: Sequence[LoadOrders]) -> Iterator[float]:
     for head_start_s in sorted({point.head_start_s for load in loads for point in load.points} - {0.0}):
         pairs = [(load.at(head_start_s), load.first_come) for load in loads]
-        safe = all(one.bounded and one.p99_s <= MOST_P99 * first.p99_s for one, first in pairs)
-        if safe and any(one.mean_s <= (1.0 - LEAST_GAIN) * first.mean_s for one, first in pairs):
+        if all(tail_is_kept(*pair) for pair in pairs) and any(is_worth_it(*pair) for pair in pairs):
             yield head_start_s
 
 

@@ -23,6 +23,16 @@ MOST_P99 = 1.2  # of first come's 99th percentile, that the chosen head start ma
 LEAST_GAIN = 0.02  # of first come's mean, that it must save: less is not worth another order
 
 
+def tail_is_kept(point: OrderPoint, first_come: OrderPoint) -> bool:
+    """Whether an order of the same requests is bounded, and its tail at most MOST_P99 times first come's."""
+    return point.bounded and point.p99_s <= MOST_P99 * first_come.p99_s
+
+
+def is_worth_it(point: OrderPoint, first_come: OrderPoint) -> bool:
+    """Whether an order saves at least LEAST_GAIN of first come's mean latency."""
+    return point.mean_s <= (1.0 - LEAST_GAIN) * first_come.mean_s
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFront:
     """Orders of the same requests, first come, first served before the others."""
@@ -38,9 +48,8 @@ class OrderFront:
     def chosen(self) -> OrderPoint:
         """The bounded point with the least mean whose tail is at most MOST_P99; else first come."""
         first = self.first_come
-        fit = [one for one in self.points if one.bounded and one.p99_s <= MOST_P99 * first.p99_s]
-        best = min(fit, key=lambda one: (one.mean_s, one.head_start_s), default=first)
-        return best if best.mean_s <= (1.0 - LEAST_GAIN) * first.mean_s else first
+        fit = [one for one in self.points if tail_is_kept(one, first) and is_worth_it(one, first)]
+        return min(fit, key=lambda one: (one.mean_s, one.head_start_s), default=first)
 
 
 def order_front(

@@ -60,7 +60,7 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
         policy=policy.policy,
         controller=directory / "controller.yaml" if policy.has_controller else None,
         shortest_first=policy.shortest_first,
-        head_start_s=0.0,  # not the profile's: orders are compared by name
+        head_start_s=None if policy.shortest_first else 0.0,  # not the profile's: orders are compared by name
         thinking=None if experiment.thinking is None else experiment.thinking.resolve(),
         engine=replace(experiment.engine, max_batch=experiment.max_batch),
         port=0,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.policies.registry import FLAT
+from controller.risk.account import RiskSettings
 from experiments.question import in_rounds
 from experiments.trials.experiment import Experiment, NamedPolicy, NamedWorkload, RateUnit, slug
 
@@ -85,6 +86,7 @@ def drawing(trial: Trial) -> np.random.Generator:
 
 LATER: dict[str, Any] = {
     "risk_peak": None, "give_up": False, "price_index": False, "no_thought": False, "width": False,
+    "worst_benchmark": False,
 }  # fmt: skip
 """Settings of policies that came after the first stored trials, and the values at which a policy is what it was."""
 
@@ -103,18 +105,23 @@ def described(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
+CONTROLLER_LATER: dict[str, Any] = {"memory": False, "account": described(RiskSettings())}
+"""The same of the controller's settings."""
+
+
 def _named(policy: NamedPolicy) -> dict[str, Any]:
     """Returns a named policy as stored trials describe it: its kind as `policy`, settings beside it, others null."""
     settings = {name: value for name, value in described(policy.policy).items() if name != "kind"}
-    told = {**dict.fromkeys(FLAT), **settings}
-    for later, usual in LATER.items():
-        if later in told and told[later] == usual:
-            del told[later]
     return {
         "name": policy.name,
         "policy": policy.kind,
-        **told,
+        **_without({**dict.fromkeys(FLAT), **settings}, LATER),
         "shortest_first": policy.shortest_first,
         "oracle": policy.oracle,
-        "controller": described(policy.controller),
+        "controller": _without(described(policy.controller), CONTROLLER_LATER),
     }
+
+
+def _without(told: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings without those of `later` that have the value given there."""
+    return {name: value for name, value in told.items() if name not in later or value != later[name]}

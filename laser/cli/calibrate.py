@@ -85,14 +85,15 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 @click.option(
     "--give-up",
     is_flag=True,
-    help="Also tabulate and certify points at which hopeless thoughts are given up; `laser serve --set give_up=true` "
-    "uses them. With --from-records: of a profile's own records.",
+    help="Also tabulate and certify points at which hopeless thoughts are given up; `laser serve --policy load-aware "
+    "--set give_up=true` uses them. With --from-records: of a profile's own records.",
 )
 @click.option(
     "--price-index",
     is_flag=True,
     help="Also fit, tabulate and certify closing thoughts by what more of them is expected to win, at a price of a "
-    "token; `laser serve --set price_index=true` uses it. With --from-records: of a profile's own records.",
+    "token; `laser serve --policy load-aware --set price_index=true` uses it. With --from-records: of a profile's own "
+    "records.",
 )
 @click.option(
     "--order-only",
@@ -103,15 +104,15 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 @click.option(
     "--no-thought",
     is_flag=True,
-    help="Also record answers without thought, and certify from which prompts they are good enough; `laser serve --set "
-    "no_thought=true` uses them. With --from-records: of a profile's own records.",
+    help="Also record answers without thought, and certify from which prompts they are good enough; `laser serve "
+    "--policy load-aware --set no_thought=true` uses them. With --from-records: of a profile's own records.",
 )
 @click.option(
     "--width",
     type=click.IntRange(2, 16),
     help="Also sample so many replies to each question, and tabulate and certify races of up to so many thoughts of "
-    "one prompt; `laser serve --set width=true` has thoughts race where places are idle. With --from-records: of "
-    "replies sampled earlier.",
+    "one prompt; `laser serve --policy load-aware --set width=true` has thoughts race where places are idle. With "
+    "--from-records: of replies sampled earlier.",
 )
 @click.pass_context
 def command(

@@ -84,7 +84,8 @@ class ServeConfig:
     # seconds for which a request may be overtaken by later ones whose thoughts are predicted shorter; 0: first come;
     # None: those that the profile's simulation has chosen, without one 0
     head_start_s: float | None = None
-    # have running thoughts pause for waiting requests that go before them by `head_start_s`, in an engine that can
+    # have running thoughts pause for waiting requests that go before them by `head_start_s`; refused by an engine that
+    # cannot
     pauses: bool = False
     # thinking format, its file or name; None: `laser.yaml`, else that of the family which the model's files tell
     thinking: FormatFile | None = None
@@ -179,7 +180,7 @@ def unused(config: ServeConfig) -> Iterator[str]:
         yield f"score is {config.score}, but no thought is probed"
     if config.shortest_first is False and config.head_start_s:
         yield f"head_start_s is {config.head_start_s:g}, but shortest_first is false: first come, first served"
-    if config.shortest_first and config.head_start_s:
+    if config.shortest_first and config.head_start_s not in (None, math.inf):
         yield f"head_start_s is {config.head_start_s:g}, but shortest_first is true: its head start is unlimited"
     if config.pauses and config.orders == 0.0:
         yield "pauses is true, but head_start_s is 0: nobody goes before those that came first"

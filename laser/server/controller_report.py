@@ -151,7 +151,7 @@ class OrderReport(BaseModel):
     kind: OrderName  # how they are ordered
     # nobody is overtaken by who came more than so many seconds later; 0: first come; null: shortest first, unbounded
     head_start_s: float | None
-    pauses: bool  # whether running thoughts pause for waiting requests before them, if the engine can pause
+    pauses: bool  # whether running thoughts pause for waiting requests before them
     note: str | None  # why this order serves, in words; null: it was named, or there is none to choose
 
 

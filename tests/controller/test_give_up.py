@@ -14,6 +14,7 @@ from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
+from controller.policies.registry import changed
 from controller.policies.restricted import with_levers
 from controller.policy import FixedPolicy, Limits
 from controller.selection import Held, cheapest, choose, limits_at, move
@@ -116,10 +117,8 @@ def test_who_asks_for_it_where_there_is_none_is_refused() -> None:
     with pytest.raises(ProfileError, match="the profile has no points at which thoughts are given up"):
         made(LoadAware(give_up=True), made_profile())
     for other in (ThresholdsOnly, BudgetsOnly):
-        with pytest.raises(
-            ValueError, match=f"give_up is True, must be False: policy {other.kind} has one lever alone"
-        ):
-            other(give_up=True)
+        with pytest.raises(ValueError, match=f"give_up is True, but policy is {other.kind}, which has none"):
+            changed(other(), None, {"give_up": True})
 
 
 def test_who_may_fix_an_exit_may_so_within_the_certificate_that_is_in_use() -> None:

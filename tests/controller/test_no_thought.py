@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from controller.planning.planner import Planner
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
+from controller.policies.registry import changed
 from controller.policies.restricted import with_levers
 from controller.selection import limits_at
 from models.profile.lever import Lever
@@ -69,7 +70,7 @@ def test_it_is_off_unless_it_is_asked_for() -> None:
 
 def test_one_lever_s_policies_and_accounts_are_refused() -> None:
     for other in (ThresholdsOnly, BudgetsOnly):
-        with pytest.raises(ValueError, match=f"no_thought is True, must be False: policy {other.kind} has one lever"):
-            other(no_thought=True)
+        with pytest.raises(ValueError, match=f"no_thought is True, but policy is {other.kind}, which has none"):
+            changed(other(), None, {"no_thought": True})
     with pytest.raises(ValueError, match="no_thought is True, must be False beside risk_peak"):
         LoadAware(no_thought=True, risk=0.02, risk_peak=0.1)

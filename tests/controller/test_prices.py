@@ -15,6 +15,7 @@ from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
+from controller.policies.registry import changed
 from controller.policies.restricted import with_levers
 from controller.policy import Limits
 from controller.selection import choose, limits_at
@@ -106,8 +107,8 @@ def test_it_is_off_by_default_and_stands_beside_no_other_lever() -> None:
         LoadAware(price_index=True, risk=0.02, risk_peak=0.1)
     assert LoadAware(price_index=True, risk=0.02, risk_peak=0.02).levers
     for other in (ThresholdsOnly, BudgetsOnly):
-        with pytest.raises(ValueError, match=f"policy {other.kind} has one lever alone"):
-            other(price_index=True)
+        with pytest.raises(ValueError, match=f"price_index is True, but policy is {other.kind}, which has none"):
+            changed(other(), None, {"price_index": True})
 
 
 def test_an_index_is_the_only_signal_of_its_limits() -> None:

@@ -13,6 +13,7 @@ from controller.decision_record import DecisionRecord
 from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
+from controller.policies.registry import changed
 from controller.policies.restricted import with_levers, within_account
 from controller.replay import replay
 from controller.selection import limits_at, move
@@ -103,8 +104,8 @@ def test_the_lever_is_off_unless_it_is_asked_for() -> None:
     assert LoadAware().levers == frozenset()
     assert LoadAware(width=True).levers == {Lever.WIDTH}
     for one in (ThresholdsOnly, BudgetsOnly):
-        with pytest.raises(ValueError, match="width is True, must be False"):
-            one(width=True)
+        with pytest.raises(ValueError, match=f"width is True, but policy is {one.kind}, which has none"):
+            changed(one(), None, {"width": True})
 
 
 def decided(tmp_path: Path, settings: str, **seen: int) -> tuple[Driven, list[DecisionRecord]]:

@@ -38,7 +38,8 @@ class ServingOrder:
 
     order: Order = field(default_factory=Order)
     forecast: RowForecast | None = None  # None: nothing is known of requests' rows, as first come needs
-    pauses: bool = False  # running thoughts pause for waiting ones before them, if the engine can pause
+    # running thoughts pause for waiting ones before them; refused by an engine that cannot
+    pauses: bool = False
 
     def __post_init__(self) -> None:
         if self.forecast is None and (self.order.head_start_s or self.pauses):
@@ -59,9 +60,8 @@ class ServingOrder:
             case "first come":
                 return "first come, first served"
             case "head start":
-                return (
-                    f"who is predicted short goes before who came up to {self.order.head_start_s:.3g} s earlier{pauses}"
-                )
+                longer = f"longer ones that came up to {self.order.head_start_s:.3g} s before it"
+                return f"a request predicted short may overtake {longer}{pauses}"
             case _:
                 return f"shortest first, without a bound on the wait{pauses}"
 

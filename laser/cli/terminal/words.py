@@ -160,7 +160,7 @@ def _rule(limits: Collection[LimitsReport]) -> str:
 def _closing(limits: Collection[LimitsReport]) -> str:
     all_of_them = [each.threshold for each in limits]
     bounds = sorted(each for each in all_of_them if each is not None)
-    race = "; several of a prompt race where places are idle" if any(each.width > 1 for each in limits) else ""
+    race = "; several thoughts of a prompt race while places are idle" if any(each.width > 1 for each in limits) else ""
     if not bounds:
         if any(each.agree is not None for each in limits):
             return "Thoughts are closed once their probes agree"

@@ -225,7 +225,7 @@ class LaserDetails(BaseModel):
     # without thoughts; null: there was no thought
     exit_reason: ExitWord | None
     threshold: float | None  # confidence in force when the thought ended; null: the thought was not probed
-    confidence: float | None  # of the last trial answer; null: there was none
+    confidence: float | None  # of the trial answer that became the reply's, else of the last one; null: there was none
     difficulty: ClassName | None  # difficulty class; null: unknown
     answer: AnswerWord  # kind of answer that the request was taken to want; only `short` ones are tried by probes
     budget: int | None  # thinking tokens in force when the thought ended; null: no budget

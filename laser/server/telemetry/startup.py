@@ -208,8 +208,6 @@ def _order(deployment: Deployment) -> Iterator[StartFact]:
     if not order.order.head_start_s and chosen.order_note is None:
         return
     parts = [order.words, *([] if chosen.order_note is None else [chosen.order_note])]
-    if order.pauses and not deployment.engine.capabilities.pausing:
-        parts.append("the engine cannot pause")
     bound = order.order.head_start_s if math.isfinite(order.order.head_start_s) else None
     said = {"order": order.name, "head_start_s": bound, "pauses": order.pauses, "note": chosen.order_note}
     yield StartFact(topic="order", words="; ".join(parts), fields=said)

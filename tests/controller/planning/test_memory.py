@@ -36,7 +36,10 @@ def busy(tables: OperatingTables, plant: Plant, rng: np.random.Generator) -> Loa
 
 
 def test_with_all_levers_it_is_nearly_as_good_as_every_batch_by_cutting_planes() -> None:
-    """Of 126 random instances one loses more than what tangents miss of N(D): .7 points, for points that are pruned."""
+    """Tangents miss some of N(D): none of the seeds 1000 to 1125, of which 20 are run, loses more than that.
+
+    The instance of seed 1582, found before, loses .7 points more, for points that are pruned.
+    """
     beyond = [lost_beyond_tangents(seed) for seed in (1582, *range(1000, 1020))]
     assert beyond[0] <= 0.01
     assert max(beyond[1:]) <= 2e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,13 @@ def test_thinking_engine_and_threads_reach_the_server(tmp_path: Path) -> None:
     assert config.engine == engine_options("torch", {"cells": 4096, "max_batch": 5})
     assert (config.threads, config.model) == (2, (tmp_path / "mine").resolve())
     assert config.thinking == (tmp_path / "form.yaml").resolve()
+
+
+@pytest.mark.parametrize(("shortest_first", "head_start_s"), [(True, math.inf), (False, 0.0)])
+def test_the_order_of_a_policy_reaches_the_server(tmp_path: Path, shortest_first: bool, head_start_s: float) -> None:
+    experiment = read_experiment(written(tmp_path, "model: mine\n" + SHORTEST))
+    policy = replace(experiment.policies[1], shortest_first=shortest_first)
+    assert load_config(server_config(experiment, policy, tmp_path), {}).orders == head_start_s
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
         ({"early_exit": False, "score": "joint"}, "score is joint, but no thought is probed"),
         ({"metrics": False, "vllm_metrics": True}, "vllm_metrics is true, but metrics is false"),
         ({"shortest_first": True, "head_start_s": 2.0}, "head_start_s is 2, but shortest_first is true"),
+        ({"shortest_first": True, "head_start_s": 0.0}, "head_start_s is 0, but shortest_first is true"),
         (
             {"pauses": True, "head_start_s": 0.0},
             "pauses is true, but head_start_s is 0: nobody goes before those that came first",
@@ -134,6 +135,8 @@ def test_a_setting_that_has_no_use_beside_the_others_is_refused(flags: dict[str,
         {"policy": "consistency", "score": "joint"},
         {"controller": Path("c.yaml"), "decision_log": Path("d.jsonl"), "risk": 0.1},
         {"public": True, "metrics": False},
+        {"shortest_first": True, "head_start_s": math.inf},
+        {"shortest_first": False, "head_start_s": 0.0},
     ],
 )
 def test_settings_that_go_together_are_taken(flags: dict[str, Any]) -> None:

@@ -173,7 +173,7 @@ function rule(limits) {
 
 function closing(limits) {
   const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
-  const race = limits.some((each) => each.width > 1) ? "; several of a prompt race where places are idle" : "";
+  const race = limits.some((each) => each.width > 1) ? "; several thoughts of a prompt race while places are idle" : "";
   if (!bounds.length) {
     if (limits.some((each) => each.agree !== null)) return "Thoughts are closed once their probes agree";
     if (limits.some((each) => each.margin !== null)) return "Thoughts are closed once they are nearly at their end";
@@ -203,7 +203,7 @@ function queue({ load, drain_s, turned_away }) {
 }
 
 function account({ charged, risk, left, most, price }) {
-  const words = `on average, of ${(100 * risk).toPrecision(3)} % kept; ${digits(left)} of ${digits(most)} saved, price ${price.toPrecision(2)}`;
+  const words = `charged on average; allowed: ${(100 * risk).toPrecision(3)} %. ${digits(left)} of at most ${digits(most)} saved; price ${price.toPrecision(2)}`;
   return ["Risk", `${(100 * charged).toFixed(2)} %`, words];
 }
 

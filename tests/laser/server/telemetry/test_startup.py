@@ -13,8 +13,6 @@ import pytest
 
 from controller.policies.budget import FixedBudget
 from controller.serving.ordering.turns import ServingOrder
-from engine.base import Capabilities
-from engine.wrapper import EngineWrapper
 from laser.cli.serve import announce
 from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
@@ -71,22 +69,12 @@ def test_what_is_named_or_switched_off_is_told(deployed: Deployment) -> None:
     assert told["signal"] == "none: running thoughts are not probed"
 
 
-def test_an_order_that_is_not_first_come_is_told_with_its_bound_and_whether_the_engine_can_pause(
-    deployed: Deployment,
-) -> None:
+def test_an_order_that_is_not_first_come_is_told_with_its_bound(deployed: Deployment) -> None:
     order = ServingOrder.of(made_profile(), head_start_s=7.776, pauses=True)
     chosen = replace(deployed.chosen, order=order, order_note="simulated")
     told = words(replace(deployed, chosen=chosen))["order"]
-    bound = "who is predicted short goes before who came up to 7.78 s earlier, running ones pause for it"
-    assert told == f"{bound}; simulated"
-
-    class Unpausing(EngineWrapper):
-        @property
-        def capabilities(self) -> Capabilities:
-            return replace(self.engine.capabilities, pausing=False)
-
-    unable = replace(deployed, chosen=chosen, engine=Unpausing(deployed.engine))
-    assert words(unable)["order"] == f"{bound}; simulated; the engine cannot pause"
+    overtaken = "longer ones that came up to 7.78 s before it, running ones pause for it"
+    assert told == f"a request predicted short may overtake {overtaken}; simulated"
     shortest = replace(chosen, order=ServingOrder.of(made_profile(), head_start_s=math.inf), order_note=None)
     (said,) = [each for each in facts(replace(deployed, chosen=shortest)) if each.topic == "order"]
     assert (said.words, said.fields["head_start_s"]) == ("shortest first, without a bound on the wait", None)
