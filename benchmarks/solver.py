@@ -173,6 +173,9 @@ def _compared(lever: SolvedLever, solves: int, seed: int, walk: bool, clock: Cal
         rng, solves + 20, highest=4.0
     )  # the first ones compile, and tell the tangents
     for number, load in enumerate(loads):
+        if walk:  # as the estimate of the step time moves
+            slower = float(np.exp(rng.normal(0.0, 0.02)))
+            plant = replace(plant, step_time=StepTime(a=0.010 * slower, c=0.0005 * slower))
         allowance = Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if lever.account else None
         for k in (0, 1):
             started = clock()
@@ -287,7 +290,9 @@ def main() -> None:
     parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
     parser.add_argument("--cpu", action="store_true", help="with --compare: CPU times instead of wall clock")
     parser.add_argument("--lever", choices=[lever.name for lever in LEVERS], help="with --compare: this one alone")
-    parser.add_argument("--walk", action="store_true", help="with --compare: each load is like the one before")
+    parser.add_argument(
+        "--walk", action="store_true", help="with --compare: each load is like the one before, and the step time moves"
+    )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)

@@ -164,12 +164,15 @@ class Optimizer:
         self._racing: cp.Parameter | None = None
         if self._rivals.any():
             self._racing = cp.Parameter(columns, nonneg=True)  # (w/Λ)·λ_d κ_d W·(1 − 1/w)/R(1)
-            users -= self._racing @ x
+            behind = cp.Variable(nonneg=True)  # a variable of its own keeps each tangent's row short
+            users -= behind
         self._waits = waiting >= users
         self._bounded = rho <= objective.max_load + over
         self._falls = mean_threshold + fast >= self._lowest
         self._rises = mean_threshold - fast <= self._highest
         constraints = [shares @ x == 1.0, rho == self._work @ x, self._waits, self._bounded, self._falls, self._rises]
+        if self._racing is not None:
+            constraints.append(behind == self._racing @ x)
         mixed = x if self._merged is None else self._merged @ x
         value = (
             self._gain @ x

@@ -1,10 +1,11 @@
 """KV cells as a second resource: how many sequences memory leaves room for, chosen together with the points.
 
 A request with prompt p that decodes W tokens holds C = p·W + W²/2 cells, added over its steps; so a running sequence
-holds K̄ = Σ λ_d C_d·x_d / Σ λ_d κ_d W_d·x_d cells on average, and b of them fit into M cells if b·K̄ ≤ M. For each b that
-is linear in x, and b is the plant's largest batch: N(D) and D_max follow. The shorter the thoughts, the larger the
-batch; the best b is searched for, by the program's value. (By Little's law, where the batch is full, b·K̄ ≤ M says that
-the mean cells in use, Σ λ_d C_d·x_d·τ(b), are at most M.)
+holds K̄ = Σ λ_d C_d·x_d / Σ λ_d κ_d W_d·x_d cells on average, and b of them fit into M cells if b·K̄ ≤ M. For each b
+that is linear in x, and b is the plant's largest batch: N(D) and D_max follow. The shorter the thoughts, the larger the
+batch; the best b is searched for, by the program's value. A batch that was the best at one solve is kept for the next
+few, while the load is much the same. (By Little's law, where the batch is full, b·K̄ ≤ M says that the mean cells in
+use, Σ λ_d C_d·x_d·τ(b), are at most M.)
 
 An engine that holds cells from a sequence's start for all that it may become has room for M/E sequences of E cells,
 whatever the points.
@@ -29,6 +30,9 @@ from models.profile.tables import OperatingTables
 
 Array = npt.NDArray[np.float64]
 
+KEPT = 4  # solves for which a batch that was found is kept, before others are tried again …
+ALIKE = 0.3  # … unless the rate has changed by so large a share
+
 
 class MemoryOptimizer:
     """The joint program for one profile's tables, under a memory or without. For one thread at a time."""
@@ -39,7 +43,9 @@ class MemoryOptimizer:
         self._clock = clock
         self._free = Optimizer(tables, objective, clock=clock)
         self._bound: Optimizer | None = None  # None: memory was never short
-        self._batch: int | None = None  # the last one found; None: none was
+        self._batch = 0  # the last one found; 0: none was
+        self._searched: tuple[Memory, float] | None = None  # that it was found for, and the rate; None: it is not short
+        self._kept = 0  # solves for which it was kept
 
     def solve(
         self,
@@ -56,31 +62,57 @@ class MemoryOptimizer:
         Raises what that raises.
         """
         started = self._clock()
-        extent = None if memory is None else memory.extent
-        planned, full = plant, plant.max_batch
-        if memory is not None and extent is not None:
-            planned = replace(plant, max_batch=memory.batch(full, extent))
-        found = self._free.solve(load, planned, previous=previous, elapsed_s=elapsed_s, allowance=allowance)
-        if memory is None or (extent is None and self.tables.square is None):
-            return found
-        if extent is not None:
-            found = replace(found, cells=extent)
-            return self._reserved(found, load, plant, planned.max_batch, extent) if planned is not plant else found
-        held = mean_cells(self.tables, load, found)
-        if held * full <= memory.cells:
-            return replace(found, cells=held)
+
+        def free(plant: Plant) -> Decision:
+            return self._free.solve(load, plant, previous=previous, elapsed_s=elapsed_s, allowance=allowance)
+
+        if memory is None or (memory.extent is None and self.tables.square is None):
+            return free(plant)
+        if memory.extent is not None:
+            batch = memory.batch(plant.max_batch, memory.extent)
+            found = replace(free(replace(plant, max_batch=batch)), cells=memory.extent)
+            return found if batch == plant.max_batch else self._reserved(found, load, plant, batch, memory.extent)
 
         def at(batch: int) -> Decision:
+            narrower, room = replace(plant, max_batch=batch), memory.cells / batch
             return self._program().solve(
-                load, replace(plant, max_batch=batch), previous=previous, elapsed_s=elapsed_s, allowance=allowance,
-                room=memory.cells / batch,
-            )  # fmt: skip
+                load, narrower, previous=previous, elapsed_s=elapsed_s, allowance=allowance, room=room
+            )
 
-        start = min(self._batch or memory.batch(full, held), full)
-        self._batch, best = _highest(at, lambda one, batch: self._way(one, load, plant, batch), start, full)
-        held = mean_cells(self.tables, load, best)
-        best = self._priced(best, load, plant, self._batch)
-        return replace(best, batch=self._batch, cells=held, solve_s=self._clock() - started)
+        if (kept := self._keeps(load, plant, memory)) is not None:
+            found = at(kept)
+            if found.prices.cell > 0.0:
+                self._kept += 1
+                return self._told(found, load, plant, kept, started)
+        start = self._batch if self._searched is not None and self._searched[0] == memory else None
+        if start is None:  # memory was not short
+            found = free(plant)
+            held = mean_cells(self.tables, load, found)
+            if held * plant.max_batch <= memory.cells:
+                return replace(found, cells=held)
+            start = memory.batch(plant.max_batch, held)
+        batch, best = _highest(
+            at, lambda one, batch: self._way(one, load, plant, batch), min(start, plant.max_batch), plant.max_batch
+        )
+        self._batch, self._searched, self._kept = batch, (memory, load.rate), 0
+        if batch == plant.max_batch and not best.prices.cell > 0.0:  # it is not short any more
+            self._searched = None
+            found = free(plant)
+            return replace(found, cells=mean_cells(self.tables, load, found))
+        return self._told(best, load, plant, batch, started)
+
+    def _keeps(self, load: Load, plant: Plant, memory: Memory | None) -> int | None:
+        """Returns the batch to try alone; None: others are to be tried, too."""
+        if self._searched is None or self._kept >= KEPT or self._batch > plant.max_batch:
+            return None
+        then, rate = self._searched
+        return self._batch if memory == then and abs(load.rate - rate) <= ALIKE * rate else None
+
+    def _told(self, found: Decision, load: Load, plant: Plant, batch: int, started: float) -> Decision:
+        """Returns a decision with its batch, and with what a sequence holds."""
+        priced = self._priced(found, load, plant, batch)
+        cells = mean_cells(self.tables, load, found)
+        return replace(priced, batch=batch, cells=cells, solve_s=self._clock() - started)
 
     def _way(self, found: Decision, load: Load, plant: Plant, batch: int) -> int:
         """Returns 1 if one sequence more than `batch` spares more waiting than its cells cost, −1 if one less does."""

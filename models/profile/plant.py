@@ -150,18 +150,23 @@ class Plant:
 
     def slope(self, demand: float) -> float:
         """dN/dD, s: what one more token/s of demand adds to N."""
-        if demand == 0.0:
-            return 1.0 / self.rate(1)
+        return float(self.curve([demand])[1][0])
+
+    def curve(self, demands: npt.ArrayLike) -> tuple[Array, Array]:
+        """N(D) and dN/dD, s, at each of `demands`."""
+        demand = np.asarray(demands, dtype=np.float64)
         # π_n ∝ Dⁿ, so d E[f(n)]/dD = Cov(f(n), n)/D.
-        head, tail = self._chain(demand)
+        head, tail = self._chains(demand)
         rho, b = demand / self.capacity, float(self.max_batch)
         below = np.arange(self.max_batch)
         j1 = rho / (1.0 - rho)  # E[j], E[j²] of the tail's geometric j = n − b
         j2 = rho * (1.0 + rho) / (1.0 - rho) ** 2
-        mean_n = below @ head + tail * (b + j1)
-        mean_f = below @ head + tail * (b + self._stretch * j1)
-        mean_fn = below**2 @ head + tail * (b * b + (1.0 + self._stretch) * b * j1 + self._stretch * j2)
-        return float((mean_fn - mean_f * mean_n) / demand)
+        mean_n = head @ below + tail * (b + j1)
+        mean_f = head @ below + tail * (b + self._stretch * j1)
+        mean_fn = head @ below**2 + tail * (b * b + (1.0 + self._stretch) * b * j1 + self._stretch * j2)
+        none = demand == 0.0
+        slope = (mean_fn - mean_f * mean_n) / np.where(none, 1.0, demand)
+        return mean_f, np.where(none, 1.0 / self.rate(1), slope)
 
     def latency(self, demand: float, rate: float) -> float:
         """Mean seconds of a request from arrival to end, when `rate` requests/s make up `demand`."""
@@ -211,8 +216,7 @@ class Plant:
         if not 0.0 < max_load < 1.0:
             raise ValueError(f"max_load is {max_load}, must be above 0 and below 1")
         grid = self.capacity * max_load * np.linspace(0.0, 1.0, 501)[1:] ** 0.75  # finer where N bends most
-        values = np.array([self.in_system(demand) for demand in grid])
-        slopes = np.array([self.slope(demand) for demand in grid])
+        values, slopes = self.curve(grid)
         bend = np.maximum(np.diff(slopes), 0.0) / np.diff(grid)
         middle = (grid[1:] + grid[:-1]) / 2.0
         density = np.sqrt(bend / np.interp(middle, grid, values))
@@ -222,9 +226,8 @@ class Plant:
         else:
             touch = np.interp((np.arange(count - 1) + 0.5) / (count - 1) * measure[-1], measure, grid)
         touch = np.concatenate(([0.0], touch))
-        slope = np.array([self.slope(demand) for demand in touch])
-        intercept = np.array([self.in_system(demand) for demand in touch]) - slope * touch
-        return Lines(slope=slope, intercept=np.minimum(intercept, 0.0), max_demand=float(grid[-1]))
+        value, slope = self.curve(touch)
+        return Lines(slope=slope, intercept=np.minimum(value - slope * touch, 0.0), max_demand=float(grid[-1]))
 
     @property
     def _stretch(self) -> float:
@@ -244,16 +247,20 @@ class Plant:
 
     def _chain(self, demand: float) -> tuple[Array, float]:
         """π_0 … π_{b−1}, and the probability that the batch is full."""
-        if not 0.0 <= demand < self.capacity:
+        head, tail = self._chains(np.array([demand]))
+        return head[0], float(tail[0])
+
+    def _chains(self, demand: Array) -> tuple[Array, Array]:
+        """The same for several demands: [demand, n], and [demand]."""
+        if not ((demand >= 0.0) & (demand < self.capacity)).all():
+            wrong = demand[~((demand >= 0.0) & (demand < self.capacity))][0]
             raise ValueError(
-                f"demand is {demand} tokens/s, must be at least 0 and below the capacity {self.capacity:.6g}"
+                f"demand is {wrong} tokens/s, must be at least 0 and below the capacity {self.capacity:.6g}"
             )
-        if demand == 0.0:
-            head = np.zeros(self.max_batch)
-            head[0] = 1.0
-            return head, 0.0
-        log = np.concatenate(([0.0], np.cumsum(math.log(demand) - np.log(self._rates))))
-        weight = np.exp(log - log.max())
-        weight[-1] /= 1.0 - demand / self.capacity
-        weight /= weight.sum()
-        return weight[:-1], float(weight[-1])
+        some = np.where(demand > 0.0, demand, 1.0)
+        steps = np.cumsum(np.log(some)[:, None] - np.log(self._rates), axis=1)
+        log = np.hstack([np.zeros((len(demand), 1)), np.where(demand[:, None] > 0.0, steps, -np.inf)])
+        weight = np.exp(log - log.max(axis=1, keepdims=True))
+        weight[:, -1] /= 1.0 - demand / self.capacity
+        weight /= weight.sum(axis=1, keepdims=True)
+        return weight[:, :-1], weight[:, -1]

@@ -229,3 +229,30 @@ def test_room_is_for_programs_with_memory() -> None:
         Optimizer(tables, Objective(), clock=still).solve(load, plant, room=100.0)
     with pytest.raises(ValueError, match="square is None"):
         replace(tables, square=None).cell_steps(load.work_ratio)
+
+
+def test_a_batch_is_kept_for_a_few_solves_and_searched_for_again_where_the_load_is_another() -> None:
+    tables, plant, load = made(11.0)
+    kept = MemoryOptimizer(tables, Objective(order_penalty=0.0), clock=still)
+
+    def alone(rate: float, cells: int) -> Decision:
+        return MemoryOptimizer(tables, Objective(order_penalty=0.0), clock=still).solve(
+            replace(load, rate=rate), plant, memory=Memory(cells=cells)
+        )
+
+    def again(rate: float, cells: int = 2000) -> Decision:
+        return kept.solve(replace(load, rate=rate), plant, memory=Memory(cells=cells))
+
+    first = again(8.0)
+    for rate in (8.1, 8.2, 8.3, 8.4):  # the first solve's batch, at what is best with it
+        found, best = again(rate), alone(rate, 2000)
+        assert found.batch == first.batch
+        assert best.value - 5e-3 <= found.value <= best.value + 1e-6
+    for rate, cells in ((8.4, 2000), (5.0, 2000), (8.0, 2000), (8.0, 1500)):  # so often kept; another rate; memory
+        found, best = again(rate, cells), alone(rate, cells)
+        assert (found.batch, found.cells) == (best.batch, pytest.approx(best.cells, rel=1e-4))
+        assert found.value == pytest.approx(best.value, abs=1e-6)
+    plain = Optimizer(tables, Objective(order_penalty=0.0), clock=still).solve(replace(load, rate=0.1), plant)
+    roomy = [again(11.0, 100_000), again(0.1, 100_000)]  # cells are not short any more
+    assert [one.batch for one in roomy] == [None, None]
+    assert roomy[1].mixture.tolist() == plain.mixture.tolist()
