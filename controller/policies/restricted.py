@@ -178,7 +178,7 @@ def _sharing(profile: Profile, ways: int) -> Profile:
 def worst_benchmark(profile: Profile) -> Profile:
     """Returns the profile with the points at which every benchmark's risk is within the profile's, too.
 
-    So it is within each class that has questions enough of each benchmark, as `models.profile.levers.benchmarks` tells.
+    So it is within each class of a benchmark with enough questions there, as `models.profile.levers.benchmarks` tells.
     With an account of risk requests are charged for the worst benchmark. Raises ProfileError if the benchmarks were not
     told apart, or if a lever is in use beside thresholds and budgets, whose harm is not counted by benchmark.
     """

@@ -159,22 +159,23 @@ def _harmed_most(profile: Profile, apart: ByBenchmark) -> str:
 
 
 def _of_each_class(profile: Profile, apart: ByBenchmark) -> str:
-    """Tells in which classes every benchmark has bounds of its own, or why in none."""
+    """Tells which benchmarks are bounded within a class, too, or why none is."""
     if apart.by_class is None:
-        return "That is not by class, since benchmarks were not counted by class: run the calibration again"
-    kept = list(zip(profile.classes, apart.of_classes(), strict=True))
-    own = [f"within {name} {_harmed_most(profile, one)}" for name, one in kept if one is not None]
-    if len(own) == len(kept):
-        return f"That is within each class, too: {'; '.join(own)}"
+        return "Within a class none is bounded: benchmarks were not counted by class, run the calibration again"
     d, b = apart.by_class.fewest
     needed = (
-        f"takes {OWN_BOUNDS:,} questions of each benchmark that occurs in the class: there are fewest, "
-        f"{apart.by_class.counts[d][b]:,}, of {apart.names[b]} in {profile.classes[d]}"
+        f"which takes {OWN_BOUNDS:,} questions of it there: the fewest are {apart.by_class.counts[d][b]:,} of "
+        f"{apart.names[b]} in {profile.classes[d]}"
     )
+    own = [(name, one) for name, one in zip(profile.classes, apart.of_classes(), strict=True) if one is not None]
     if not own:
-        return f"That is not by class, which {needed}"
-    others = " and ".join(name for name, one in kept if one is None)
-    return f"That is within a class, too ({'; '.join(own)}), but not within {others}, which {needed}"
+        return f"Within a class none is bounded, {needed}"
+    occurring = sum(count > 0 for row in apart.by_class.counts for count in row)
+    most = "; ".join(f"in {name} {_harmed_most(profile, one)}" for name, one in own)
+    told = f"bounded, too, are {sum(len(one.names) for _, one in own)} of {occurring}, {needed}"
+    if apart.by_class.enough:
+        told = "every benchmark is bounded, too"
+    return f"Within the classes {told}. Within the pooled range {most}"
 
 
 def _exit(profile: Profile, i: int, j: int) -> str:

@@ -4,12 +4,13 @@ The pooled certificate bounds the risk over the calibration's mix of benchmarks.
 the benchmark that it harms most. It is at most ε where every benchmark's own bound is. Of all these tests, the one of
 the benchmark that is harmed most must fail for a corner that is certified wrongly; so they share no δ.
 
-Within a class one family may pay for another, too. A class in which every benchmark that occurs has OWN_BOUNDS
-questions or more has bounds of its own: those of the benchmark that is harmed most there. Their tests share no δ
-either, since all classes have the same points: what is certified wrongly is so for one worst benchmark of one class. A
-class with fewer questions of one that occurs, if only a single one, is pooled: its questions count in their benchmarks'
-bounds over all classes. An account charges by class only if no class is pooled, since a pooled bound holds for a corner
-that all classes stay within.
+Within a class one family may pay for another, too. So a benchmark that has OWN_BOUNDS questions or more in a difficulty
+class is tested there as well. These tests share no δ either, since all classes have the same points: for a wrong one
+the test of the worst benchmark in the worst class must fail. A benchmark with fewer questions in a class has no test
+there: they count in its own over all classes, and in that alone.
+
+An account charges each class for its own worst benchmark only if none that occurs in a class has fewer, if but one
+question: a bound over all classes says nothing of one, and holds for a corner that all of them stay within.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ class BenchmarksByClass:
         at = int(np.where(table > 0, table, np.iinfo(np.int64).max).argmin())
         return at // table.shape[1], at % table.shape[1]
 
+    @property
+    def enough(self) -> bool:
+        """Whether every class has questions, and OWN_BOUNDS or more of each benchmark that occurs in it."""
+        return all(map(any, self.counts)) and min(count for row in self.counts for count in row if count) >= OWN_BOUNDS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByBenchmark:
@@ -68,9 +74,9 @@ class ByBenchmark:
             raise ValueError(f"benchmarks.by_class has {len(self.by_class.counts)} classes, must have {count}")
 
     def of_classes(self) -> tuple[ByBenchmark | None, ...]:
-        """Returns the benchmarks that occur in each class, easiest class first; empty: not counted by class.
+        """Returns the benchmarks with OWN_BOUNDS questions or more in each class, easiest class first.
 
-        None: the class has no bounds of its own, for want of questions of a benchmark that occurs in it, or of any.
+        None: there is none in the class. Empty: questions were not counted by class.
         """
         if self.by_class is None:
             return ()
@@ -96,8 +102,8 @@ class ByBenchmark:
     def certified(self, epsilon: float, delta: float) -> Truths:
         """Returns the corners at which every benchmark's risk is at most ε with confidence 1 − δ.
 
-        So it is within each class that has bounds of its own. In each column the first threshold at which some bound
-        is above ε ends the column.
+        So it is within each class, of the benchmarks `of_classes`. In each column the first threshold at which some
+        bound is above ε ends the column.
         """
         tested = (self, *(one for one in self.of_classes() if one is not None))
         worst = np.max([one.worst(delta) for one in tested], axis=0)
@@ -114,12 +120,13 @@ class ByBenchmark:
     def charging(self, found: Harm, delta: float) -> Harm:
         """Returns what an account charges of a certificate with δ if the worst benchmark counts, never below `found`.
 
-        Charges are by class if those `found` are, and every class has bounds of its own. Else one corner counts for
-        all classes, the laxest in force.
+        Charges are by class if those `found` are, and there are questions `enough`. Else one corner counts for all
+        classes, the laxest in force.
         """
-        harms, classes = (1.0 - ALIVE_SHARE) * delta, self.of_classes()
-        own = [one.charges(harms / len(classes)) for one in classes if one is not None]
-        if found.own and classes and len(own) == len(classes):
+        harms = (1.0 - ALIVE_SHARE) * delta
+        if found.own and self.by_class is not None and self.by_class.enough:
+            share = harms / len(self.by_class.counts)
+            own = [one.charges(share) for one in self.of_classes() if one is not None]
             return replace(found, bounds=np.maximum(found.bounds, np.array(own)[:, None]))
         pooled = np.maximum(found.bounds.max(axis=0), self.charges(harms))
         return replace(found, bounds=np.broadcast_to(pooled, found.bounds.shape), own=False)
@@ -142,13 +149,13 @@ def by_benchmark(harmed: Truths, labels: Sequence[str], member: Truths | None = 
 
 
 def _of_class(names: Sequence[str], counts: Sequence[int], harmed: Counted) -> ByBenchmark | None:
-    present = [b for b, count in enumerate(counts) if count > 0]
-    if not present or min(counts[b] for b in present) < OWN_BOUNDS:
+    kept = [b for b, count in enumerate(counts) if count >= OWN_BOUNDS]
+    if not kept:
         return None
     return ByBenchmark(
-        names=tuple(names[b] for b in present),
-        counts=tuple(counts[b] for b in present),
-        harmed=tuple(harmed[b] for b in present),
+        names=tuple(names[b] for b in kept),
+        counts=tuple(counts[b] for b in kept),
+        harmed=tuple(harmed[b] for b in kept),
     )
 
 

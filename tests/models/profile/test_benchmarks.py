@@ -13,7 +13,7 @@ from controller.policies.load_aware import LoadAware
 from controller.policies.restricted import with_levers, within_account, within_risk, worst_benchmark
 from experiments.calibration.summary import worst_of
 from models.profile.certificate import upper_bound
-from models.profile.harm import ALIVE_SHARE, OWN_BOUNDS, Harm
+from models.profile.harm import ALIVE_SHARE, OWN_BOUNDS, Harm, simultaneous
 from models.profile.lever import Lever
 from models.profile.levers.benchmarks import BenchmarksByClass, ByBenchmark, by_benchmark
 from models.profile.profile import Profile, ProfileError, checksum, profile_of, read_profile, write_profile
@@ -179,20 +179,17 @@ def test_a_family_that_is_harmed_in_one_class_ends_what_its_other_classes_would_
     assert worst_benchmark(fair).points() == fair.points()
 
 
-def test_below_4000_questions_of_a_benchmark_its_class_has_no_bounds_of_its_own() -> None:
+def test_below_4000_questions_of_a_benchmark_in_a_class_it_has_no_bounds_there() -> None:
     few = by_class(made_profile(), SPOILT, OWN_BOUNDS - 1)
     assert worst_benchmark(few).certificate == worst_benchmark(pooled(few)).certificate
-    stray = np.full((3, 3), OWN_BOUNDS)
-    stray[2, 0] = 1
-    one = by_class(made_profile(), SPOILT, stray)
+    counts = np.full((3, 3), OWN_BOUNDS)
+    counts[2, 1] = OWN_BOUNDS - 1
+    one = by_class(made_profile(), SPOILT, counts)
     assert one.benchmarks is not None
-    assert [known is None for known in one.benchmarks.of_classes()] == [False, False, True]
+    assert [known and known.names for known in one.benchmarks.of_classes()] == [FAMILIES, FAMILIES, ("a", "c")]
     assert worst_benchmark(one).points() == one.points()
-    stray[2, 0] = 0  # a family that does not occur in a class needs no bound there
-    none = by_class(made_profile(), SPOILT, stray)
-    assert none.benchmarks is not None
-    assert [known and known.names for known in none.benchmarks.of_classes()] == [FAMILIES, FAMILIES, FAMILIES[1:]]
-    assert len(worst_benchmark(none).points()) < len(none.points())
+    counts[2] = 1, OWN_BOUNDS, 0  # a stray question of another family lets none of them pay for this one
+    assert len(worst_benchmark(by_class(made_profile(), SPOILT, counts)).points()) < len(one.points())
 
 
 def test_charges_by_class_are_at_least_each_family_s_and_no_other_class_pays() -> None:
@@ -208,10 +205,8 @@ def test_charges_by_class_are_at_least_each_family_s_and_no_other_class_pays() -
     assert profile.benchmarks.by_class is not None
     share = (1.0 - ALIVE_SHARE) * profile.certificate.delta / 9
     cells = np.array(profile.benchmarks.by_class.harmed)
-    for place in np.ndindex(*cells.shape):
-        if place[2:] != (0, 0):
-            d, _, i, j = place
-            assert found.bounds[d, 0, i, j] >= upper_bound(int(cells[place]), OWN_BOUNDS, share)
+    for d, b in np.ndindex(3, 3):
+        assert np.all(found.bounds[d] >= simultaneous(cells[d, b][None], OWN_BOUNDS, share))
     assert np.array_equal(found.bounds[:2], other.bounds[:2])
     assert np.all(found.bounds[2, 0, 2:] > 0.08)
     charges = worst_benchmark(profile).tables().charges
@@ -220,19 +215,22 @@ def test_charges_by_class_are_at_least_each_family_s_and_no_other_class_pays() -
     assert charges.of.max() <= profile.certificate.epsilon
 
 
-def test_where_a_class_is_pooled_one_corner_counts_for_all_classes() -> None:
-    """A family's bound over all classes says nothing of one class alone."""
-    plain = account_profile(len(FAMILIES) * OWN_BOUNDS)
-    few = worst_benchmark(by_class(plain, SPOILT, OWN_BOUNDS - 1))
+@pytest.mark.parametrize(("stray", "own"), [(0, True), (1, False), (OWN_BOUNDS - 1, False), (OWN_BOUNDS, True)])
+def test_where_a_benchmark_has_too_few_questions_in_a_class_one_corner_counts_for_all(stray: int, own: bool) -> None:
+    """A bound over all classes says nothing of one; a benchmark that does not occur in a class needs none there."""
+    plain, counts = account_profile(len(FAMILIES) * OWN_BOUNDS), np.full((3, 3), OWN_BOUNDS)
+    counts[1, 0] = stray
+    found = worst_benchmark(by_class(plain, SPOILT, counts)).harm
     assert plain.harm is not None
-    assert few.harm is not None
-    assert plain.harm.own
-    assert not few.harm.own
-    assert np.all(few.harm.bounds == few.harm.bounds[0])
-    assert np.all(few.harm.bounds >= plain.harm.bounds)
-    small = account_profile(1000)
-    charged = worst_benchmark(by_class(small, SPOILT, 333)).tables().charges
-    before = worst_benchmark(pooled(by_class(small, SPOILT, 333))).tables().charges
+    assert found is not None
+    assert (plain.harm.own, found.own) == (True, own)
+    assert np.all(found.bounds == found.bounds[0]) != own
+    assert np.all(found.bounds >= plain.harm.bounds)
+
+
+def test_with_fewer_questions_charges_are_those_of_before() -> None:
+    profile = by_class(account_profile(1000), SPOILT, 333)
+    charged, before = (worst_benchmark(one).tables().charges for one in (profile, pooled(profile)))
     assert charged is not None
     assert before is not None
     assert np.array_equal(charged.of, before.of)
@@ -292,7 +290,7 @@ def test_the_bundled_profile_has_too_few_questions_of_each_class_to_change_anyth
         counts=tuple((count,) for count in seen.by_class.counts),
         harmed=tuple((table,) for table in seen.by_class.harmed),
     )
-    all_ = ByBenchmark(names=("all",), counts=(certificate.count,), harmed=certificate.harmed, by_class=cells)
+    all_ = ByBenchmark(names=("all",), counts=(certificate.count,), harmed=(certificate.harmed,), by_class=cells)
     assert all_.of_classes() == (None, None, None)
     told = replace(profile, benchmarks=all_)
     for one in (told, within_risk(told, 0.05), within_account(told, RISK, PEAK)):
@@ -305,17 +303,17 @@ def test_the_summary_tells_whether_bounds_are_by_class() -> None:
     def said(profile: Profile) -> str:
         return " ".join(" ".join(worst_of(profile)).split())
 
-    assert "That is not by class, since benchmarks were not counted by class" in said(
-        pooled(by_class(made_profile(), SPOILT))
-    )
+    old = said(pooled(by_class(made_profile(), SPOILT)))
+    assert "Within a class none is bounded: benchmarks were not counted by class" in old
     every = said(by_class(made_profile(), SPOILT))
-    assert "That is within each class, too: within easy a is harmed most" in every
-    assert "within hard b is harmed most, at confidence 0.95: in 320 of 4,000 questions" in every
+    assert (
+        "Within the classes every benchmark is bounded, too. Within the pooled range in easy a is harmed most" in every
+    )
+    assert "in hard b is harmed most, at confidence 0.95: in 320 of 4,000 questions" in every
     counts = np.full((3, 3), OWN_BOUNDS)
-    counts[1, 2] = 12
+    counts[1] = 12, 3999, 0
     some = said(by_class(made_profile(), SPOILT, counts))
-    assert "but not within medium, which takes 4,000 questions of each benchmark" in some
-    assert "there are fewest, 12, of c in medium" in some
+    assert "Within the classes bounded, too, are 6 of 8, which takes 4,000 questions of it there" in some
+    assert "the fewest are 12 of a in medium" in some
     none = said(by_class(made_profile(), SPOILT, 500))
-    assert "That is not by class, which takes 4,000 questions" in none
-    assert "there are fewest, 500, of a in easy" in none
+    assert "Within a class none is bounded, which takes 4,000 questions of it there: the fewest are 500 of a in" in none
