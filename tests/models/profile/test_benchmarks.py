@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def of_cells(counts: np.ndarray, harmed: np.ndarray) -> ByBenchmark:
     return ByBenchmark(names=FAMILIES, counts=together, harmed=tuples(harmed.sum(axis=0)), by_class=cells)
 
 
-def tuples(table: np.ndarray) -> tuple:
+def tuples(table: np.ndarray) -> tuple[Any, ...]:
     return tuple(map(tuples, table)) if table.ndim > 1 else tuple(table.tolist())
 
 
@@ -173,8 +174,8 @@ def test_a_family_that_is_harmed_in_one_class_ends_what_its_other_classes_would_
     assert before.points() == profile.points()  # over all classes 3.3 % of the family, 2.2 % of all
     assert strict.points() == tuple(one for one in profile.points() if one.threshold in profile.thresholds[:2])
     assert profile.benchmarks is not None
-    alone = [one and one.certified(0.05, 0.05) for one in profile.benchmarks.of_classes()]
-    assert [bool(np.all(safe)) for safe in alone] == [True, True, False]
+    classes = profile.benchmarks.of_classes()
+    assert [one is not None and bool(np.all(one.certified(0.05, 0.05))) for one in classes] == [True, True, False]
     fair = by_class(made_profile(), np.full((3, 3), 0.01))
     assert worst_benchmark(fair).points() == fair.points()
 
