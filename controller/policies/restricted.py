@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.profile.certificate import Certificate, certify
-from models.profile.harm import ALIVE_SHARE, Harm
+from models.profile.harm import Harm
 from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 
@@ -178,6 +178,7 @@ def _sharing(profile: Profile, ways: int) -> Profile:
 def worst_benchmark(profile: Profile) -> Profile:
     """Returns the profile with the points at which every benchmark's risk is within the profile's, too.
 
+    So it is within each class of a benchmark with enough questions there, as `models.profile.levers.benchmarks` tells.
     With an account of risk requests are charged for the worst benchmark. Raises ProfileError if the benchmarks were not
     told apart, or if a lever is in use beside thresholds and budgets, whose harm is not counted by benchmark.
     """
@@ -189,13 +190,14 @@ def worst_benchmark(profile: Profile) -> Profile:
     if profile.levers:
         named = " and ".join(sorted(lever.replace("-", "_") for lever in profile.levers))
         raise ProfileError(f"worst_benchmark is True and {named}, too: what that harms was not counted by benchmark")
+    chosen = replace(profile, worst_benchmark=True, contest=None)
     safe = apart.certified(given.epsilon, given.delta)
-    if given.mean is not None:
-        safe = apart.charges((1.0 - ALIVE_SHARE) * given.delta) <= given.epsilon
+    if (harm := chosen.harm) is not None:
+        safe = harm.bounds.max(axis=0)[0] <= given.epsilon
     both = np.array(given.certified) & safe
     both[0, 0] = given.certified[0][0]
     said = replace(given, certified=tuple(tuple(row) for row in both.tolist()))
-    return replace(profile, certificate=said, worst_benchmark=True, contest=None)
+    return replace(chosen, certificate=said)
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

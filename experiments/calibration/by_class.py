@@ -12,6 +12,7 @@ from engine.base import ProbeSpec
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from models.profile.certificate import ByClass
+from models.profile.difficulty import learn
 from models.profile.levers.benchmarks import ByBenchmark, by_benchmark
 from models.profile.profile import Profile, Table
 
@@ -20,6 +21,16 @@ AGES = tuple(round(16 * 2 ** (step / 2)) for step in range(24))
 
 Values = npt.NDArray[np.float64]
 Truths = npt.NDArray[np.bool_]
+
+
+def members_of(profile: Profile, traces: Sequence[ThoughtTrace], observed: Sequence[str] | None) -> Truths:
+    """Returns [class, trace], whether the trace is of the class.
+
+    `observed`: each trace's class, as a classifier told it that had not seen the question; None: it is learnt again.
+    """
+    if observed is None:
+        observed = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
+    return np.array([[told == name for told in observed] for name in profile.classes])
 
 
 def means_by_class(values: Values, member: Truths) -> Table:
@@ -65,19 +76,25 @@ def with_benchmarks(
     closings: Mapping[tuple[int, int], ClosedReply],
     unseen: Sequence[int],
     spec: ProbeSpec,
+    observed: Sequence[str] | None = None,
 ) -> Profile:
-    """Returns the profile with its benchmarks told apart, on its own records."""
+    """Returns the profile with its benchmarks told apart, on its own records; `observed` as for `members_of`."""
     ordered = [traces[number] for number in sorted(traces)]
     thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
     budgets = [budget for budget in profile.budgets if budget is not None]
     replayed = grid(ordered, closings, thresholds, budgets, spec)
-    return replace(profile, benchmarks=apart(replayed, ordered, unseen, benchmarks))
+    member = members_of(profile, ordered, observed)
+    return replace(profile, benchmarks=apart(replayed, ordered, unseen, benchmarks, member))
 
 
 def apart(
-    replayed: Grid, traces: Sequence[ThoughtTrace], unseen: Sequence[int], benchmarks: Mapping[int, str]
+    replayed: Grid,
+    traces: Sequence[ThoughtTrace],
+    unseen: Sequence[int],
+    benchmarks: Mapping[int, str],
+    member: Truths,
 ) -> ByBenchmark:
-    """Returns the harm of the questions `unseen` by benchmark."""
+    """Returns the harm of the questions `unseen` by benchmark, and by class; `member` is [class, question]."""
     counted = np.isin([one.number for one in traces], unseen)
     labels = [benchmarks[one.number] for one, counts in zip(traces, counted, strict=True) if counts]
-    return by_benchmark(replayed.harmed[counted], labels)
+    return by_benchmark(replayed.harmed[counted], labels, member[:, counted])

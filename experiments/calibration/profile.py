@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.base import CapacityError, Engine, ProbeSpec
-from experiments.calibration.by_class import apart, counts_by_class, means_by_class, p95_by_class
+from experiments.calibration.by_class import apart, counts_by_class, means_by_class, members_of, p95_by_class
 from experiments.calibration.giving_up import class_medians, tabulated
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.no_thought import DirectAnswers, tabulated_at_once
@@ -222,7 +222,7 @@ def profile(
             **({} if looked is None else {"looked": dict(looked)}),
         },
         paired=_paired(replayed, tokens, member),
-        benchmarks=None if benchmarks is None else apart(replayed, ordered, unseen, benchmarks),
+        benchmarks=None if benchmarks is None else apart(replayed, ordered, unseen, benchmarks, member),
     )
     told = learned.observed
     if give_up:
@@ -251,7 +251,7 @@ def with_price_index(
     `with_give_up`.
     """
     ordered = [traces[number] for number in sorted(traces)]
-    member = _members(profile, ordered, observed)
+    member = members_of(profile, ordered, observed)
     fitting = pricing.fitting_half(unseen) | (set(traces) - set(unseen))
     certificate = profile.certificate
     return replace(
@@ -285,7 +285,7 @@ def with_give_up(
     told it that had not seen the question; None: it is learnt again, which gives the same.
     """
     ordered = [traces[number] for number in sorted(traces)]
-    member = _members(profile, ordered, observed)
+    member = members_of(profile, ordered, observed)
     certificate = profile.certificate
     return replace(
         profile,
@@ -330,19 +330,12 @@ def with_no_thought(
             ordered,
             direct,
             grid(ordered, closings, thresholds, budgets, spec),
-            member=_members(profile, ordered, observed),
+            member=members_of(profile, ordered, observed),
             unseen=unseen,
             epsilon=certificate.epsilon,
             delta=certificate.delta,
         ),
     )
-
-
-def _members(profile: Profile, traces: Sequence[ThoughtTrace], observed: Sequence[str] | None) -> npt.NDArray[np.bool_]:
-    """Returns [class, trace], whether the trace is of the class; `observed` None: the classifier is learnt again."""
-    if observed is None:
-        observed = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
-    return np.array([[told == name for told in observed] for name in profile.classes])
 
 
 def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> PairedSquares | None:

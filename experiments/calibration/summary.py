@@ -9,6 +9,8 @@ from experiments.calibration.step_times import TIMING, Steadiness
 from experiments.sentences import counted, percent, points, saves
 from experiments.table import Table, lines_of, texts, wrapped
 from models.profile.corners import certified_range
+from models.profile.harm import OWN_BOUNDS
+from models.profile.levers.benchmarks import ByBenchmark
 from models.profile.profile import Profile
 
 
@@ -132,22 +134,48 @@ def _certified(profile: Profile) -> list[str]:
 
 def worst_of(profile: Profile) -> list[str]:
     """Tells what is certified of every benchmark apart; nothing where they were not told apart, or there is but one."""
-    apart, certificate = profile.benchmarks, profile.certificate
+    apart = profile.benchmarks
     if apart is None or len(apart.names) < 2:
         return []
     if profile.refused is not None:
         return []
-    safe = np.array(certificate.certified)
-    bounds = np.where(safe, apart.bounds(certificate.delta), 0.0)
-    b, i, j = np.unravel_index(int(bounds.argmax()), bounds.shape)
-    exit_ = _exit(profile, int(i), int(j))
     worst = worst_benchmark(profile) if profile.worst_benchmark is False and not profile.levers else profile
     return wrapped(
-        f"Pooled is the mix of {len(apart.names)} benchmarks. Within the range {apart.names[b]} is harmed most, "
-        f"{exit_}: in {apart.harmed[b][i][j]} of {counted(apart.counts[b], 'question')}, a risk of at most "
-        f"{percent(float(bounds[b, i, j]))} at that confidence. With the same risk for every benchmark "
-        f"(`worst_benchmark: true`): {certified_range(worst)}"
+        f"Pooled is the mix of {len(apart.names)} benchmarks. Within the range {_harmed_most(profile, apart)} at that "
+        f"confidence. With the same risk for every benchmark (`worst_benchmark: true`): {certified_range(worst)}. "
+        f"{_of_each_class(profile, apart)}"
     )
+
+
+def _harmed_most(profile: Profile, apart: ByBenchmark) -> str:
+    """Tells which benchmark the certified exits harm most, and its own bound."""
+    safe = np.array(profile.certificate.certified)
+    bounds = np.where(safe, apart.bounds(profile.certificate.delta), 0.0)
+    b, i, j = (int(place) for place in np.unravel_index(int(bounds.argmax()), bounds.shape))
+    return (
+        f"{apart.names[b]} is harmed most, {_exit(profile, i, j)}: in {apart.harmed[b][i][j]} of "
+        f"{counted(apart.counts[b], 'question')}, a risk of at most {percent(float(bounds[b, i, j]))}"
+    )
+
+
+def _of_each_class(profile: Profile, apart: ByBenchmark) -> str:
+    """Tells which benchmarks are bounded within a class, too, or why none is."""
+    if apart.by_class is None:
+        return "Within a class none is bounded: benchmarks were not counted by class, run the calibration again"
+    d, b = apart.by_class.fewest
+    needed = (
+        f"which takes {OWN_BOUNDS:,} questions of it there: the fewest are {apart.by_class.counts[d][b]:,} of "
+        f"{apart.names[b]} in {profile.classes[d]}"
+    )
+    own = [(name, one) for name, one in zip(profile.classes, apart.of_classes(), strict=True) if one is not None]
+    if not own:
+        return f"Within a class none is bounded, {needed}"
+    occurring = sum(count > 0 for row in apart.by_class.counts for count in row)
+    most = "; ".join(f"in {name} {_harmed_most(profile, one)}" for name, one in own)
+    told = f"bounded, too, are {sum(len(one.names) for _, one in own)} of {occurring}, {needed}"
+    if apart.by_class.enough:
+        told = "every benchmark is bounded, too"
+    return f"Within the classes {told}. Within the pooled range {most}"
 
 
 def _exit(profile: Profile, i: int, j: int) -> str:

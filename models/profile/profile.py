@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
 from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
-from models.profile.harm import ALIVE_SHARE, Corner, Harm
+from models.profile.harm import Corner, Harm
 from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
 from models.profile.levers.benchmarks import ByBenchmark
@@ -150,6 +150,8 @@ class Profile:
             raise ValueError("levers has width, must not: the profile has no points at which thoughts race")
         if len(self.counts) != len(self.classes):
             raise ValueError(f"counts has {len(self.counts)} entries, must have {len(self.classes)}: one a class")
+        if self.benchmarks is not None:
+            self.benchmarks.check_classes(len(self.classes))
         _check_falling("thresholds", self.thresholds)
         _check_falling("budgets", self.budgets)
 
@@ -234,8 +236,7 @@ class Profile:
         found = Harm.of(self.certificate, len(self.classes), self.curves)
         if self.benchmarks is None or not self.worst_benchmark:
             return found
-        worst = self.benchmarks.charges((1.0 - ALIVE_SHARE) * self.certificate.delta)
-        return replace(found, bounds=np.maximum(found.bounds, worst))
+        return self.benchmarks.charging(found, self.certificate.delta)
 
     def _charges(self, places: list[Corner]) -> Charges | None:
         harm = self.harm
@@ -322,6 +323,8 @@ def _said(profile: Profile) -> dict[str, Any]:
     for later in ("contest", "give_up", "index", "order", "no_thought", "width", "benchmarks"):
         if getattr(profile, later) is None:
             del said[later]
+    if profile.benchmarks is not None and profile.benchmarks.by_class is None:
+        del said["benchmarks"]["by_class"]
     del said["levers"], said["worst_benchmark"]
     return said
 

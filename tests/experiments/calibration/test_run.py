@@ -129,6 +129,17 @@ def test_what_else_was_seen_of_exits_is_kept(calibrated: Calibrated, profile: Pr
     assert calibrated.grading.exact == sum("choice" not in line for line in lines) + len(probes)
 
 
+def test_harm_is_counted_by_benchmark_within_the_classes_of_the_account(profile: Profile) -> None:
+    seen, apart = profile.certificate.evidence, profile.benchmarks
+    assert seen is not None
+    assert seen.by_class is not None
+    assert apart is not None
+    assert apart.by_class is not None
+    assert np.array_equal(np.sum(apart.by_class.counts, axis=1), seen.by_class.counts)
+    assert np.array_equal(np.sum(apart.by_class.harmed, axis=1), seen.by_class.harmed)
+    assert apart.of_classes() == (None, None, None)  # for want of questions
+
+
 def test_a_prompt_gets_its_class_from_the_profile(profile: Profile) -> None:
     chat = load_chat_model(bundled_model())
     told = profile.difficulty.classify(chat.prompt([{"role": "user", "content": "What is 12 + 30?"}]))
