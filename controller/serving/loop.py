@@ -251,7 +251,8 @@ class ServingLoop:
                 active.begin(self._steps)
             for active in lead.together:
                 try:
-                    self._begin(active, lead, now)
+                    if active.id in self._requests:  # another's failure may have decided that it is not needed
+                        self._begin(active, lead, now)
                 except Exception as error:
                     log.exception("request %d could not be begun", active.id)
                     self._fail(active, f"{type(error).__name__}: {error}")
