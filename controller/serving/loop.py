@@ -394,7 +394,7 @@ class ServingLoop:
         )  # fmt: skip
         if active.race is not None:
             made = active.race.tell(active, made, now)
-        if self._observer is not None and active.owner.request.left_to_policy and error is None:
+        if self._observer is not None and error is None and self._thoughts.limited_by_policy(active):
             self._observer.finished(active.request.difficulty, active.rows)
         self._tally.end(active.owner, now, made)
         active.sink(made)
