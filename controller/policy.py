@@ -149,7 +149,7 @@ class LoadObserver(Protocol):
         """A request of this class has arrived (None: unknown), queued or turned away."""
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
-        """A request whose thought the policy alone limited has ended.
+        """A request whose thought the policy alone limited has ended: no keeper has held it to other limits.
 
         `tokens`: rows decoded for it, those of probes counted, those of thoughts that lost a race not.
         """

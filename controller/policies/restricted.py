@@ -151,7 +151,7 @@ def _check_width(profile: Profile) -> None:
         raise ProfileError(f"width is True, but the profile certifies no race: {profile.width.refused}")
     account = profile.certificate.mean is not None
     if not profile.width.usable(free=account):
-        least, most = min(one.bound for one in profile.width.net), 0.0 if account else profile.width.epsilon
+        least, most = min(profile.width.bounds), 0.0 if account else profile.width.epsilon
         raise ProfileError(
             f"width is True, but the profile certifies no race: the least bound of a net loss is {least:.3f}, must be "
             f"at most {most:g}{', since an account of risk pays for none' if account else ''}"

@@ -251,7 +251,8 @@ class ServingLoop:
                 active.begin(self._steps)
             for active in lead.together:
                 try:
-                    self._begin(active, lead, now)
+                    if active.id in self._requests:  # another's failure may have decided that it is not needed
+                        self._begin(active, lead, now)
                 except Exception as error:
                     log.exception("request %d could not be begun", active.id)
                     self._fail(active, f"{type(error).__name__}: {error}")
@@ -393,7 +394,7 @@ class ServingLoop:
         )  # fmt: skip
         if active.race is not None:
             made = active.race.tell(active, made, now)
-        if self._observer is not None and active.owner.request.left_to_policy and error is None:
+        if self._observer is not None and error is None and self._thoughts.limited_by_policy(active):
             self._observer.finished(active.request.difficulty, active.rows)
         self._tally.end(active.owner, now, made)
         active.sink(made)

@@ -85,9 +85,11 @@ class ThoughtControl:
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
         """Derives the limits in force from the policy's present limits; what is not certified gets the full thought."""
-        served = self._policy.limits(active.request.difficulty) if self._certifies(active.request) else UNLIMITED
+        wanted = self._policy.limits(active.request.difficulty) if self._certifies(active.request) else UNLIMITED
+        served = wanted
         if active.grant is not None and self._keeper is not None:
-            served = self._keeper.within(active.grant, served, len(active.thought))
+            served = self._keeper.within(active.grant, wanted, len(active.thought))
+            active.held_back = active.held_back or served != wanted
         return active.obey(served, self._rule)
 
     def foreseen(self, request: ReasoningRequest) -> Limits:
@@ -105,6 +107,11 @@ class ThoughtControl:
         """A request has left; tells the keeper whether it has met what it was charged for."""
         if self._keeper is not None and active.grant is not None:
             (self._keeper.served if served or active.exited else self._keeper.void)(active.grant)
+
+    def limited_by_policy(self, active: ActiveRequest) -> bool:
+        """Whether the policy's limits, and nobody else's, have held for a request's thought all along."""
+        owner = active.owner
+        return owner.request.left_to_policy and not owner.held_back
 
     def _certifies(self, request: ReasoningRequest) -> bool:
         """Whether the policy's limits hold for the kind of answer that a request wants."""

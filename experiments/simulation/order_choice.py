@@ -65,10 +65,10 @@ def chosen(loads: Sequence[LoadOrders]) -> float:
     """Returns the head start with the least mean latency over that of first come, in the mean of the loads.
 
     At every load it is bounded, and its 99th percentile is at most MOST_P99 times first come's; at some load it saves
-    LEAST_GAIN of the mean. 0: there is none.
+    LEAST_GAIN of the mean. 0: first come, which none of them is better than.
     """
     found = [(_mean_ratio(loads, head_start_s), head_start_s) for head_start_s in _allowed(loads)]
-    return min(found, default=(1.0, 0.0))[1]
+    return min([(1.0, 0.0), *found])[1]
 
 
 def _allowed(loads: Sequence[LoadOrders]) -> Iterator[float]:

@@ -39,9 +39,11 @@ def simultaneous(harmed: Counts, count: int, delta: float) -> Array:
     table = np.full(harmed.shape, np.inf)
     left = delta
     for j in range(columns):
+        tested = [corner for corner in corners if (*corner, j) != (0, 0, 0)]  # the full thought is itself
+        if not tested:
+            continue
         mine = left / 2.0 if j < columns - 1 else left
         left -= mine
-        tested = [corner for corner in corners if (*corner, j) != (0, 0, 0)]  # the full thought is itself
         known = {k: upper_bound(k, count, mine / len(tested)) for k in set(harmed[:, :, j].ravel().tolist())}
         for c, i in tested:
             table[c, i, j] = known[int(harmed[c, i, j])]

@@ -58,7 +58,10 @@ class NetLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WidthTables:
-    """The points at which thoughts race, each with full thought. Nothing here is of the questions of the profile."""
+    """The points at which thoughts race, each with full thought.
+
+    They are of questions whose replies were sampled, the profile's own or others.
+    """
 
     rules: tuple[RaceRule, ...]  # by points
     count: int  # questions
@@ -70,7 +73,7 @@ class WidthTables:
     alone: tuple[float, ...]  # by class: the same of one full thought
     p95_steps: PointTable  # 95th percentile of a request's decode steps
     net: tuple[NetLoss, ...]  # by points, over all classes
-    certified: tuple[bool, ...]  # by points: whether the bound, and that of all narrower races, is at most ε
+    certified: tuple[bool, ...]  # by points: whether its entry of `bounds` is at most ε
     refused: str | None = None  # why no point is certified, whatever the bounds; None: the bounds decide
 
     def __post_init__(self) -> None:
@@ -86,14 +89,18 @@ class WidthTables:
 
     def at_risk(self, epsilon: float) -> WidthTables:
         """Returns the tables certified at another net loss."""
-        certified = _certified(self.rules, self.net, epsilon)
-        if self.refused is not None:
-            certified = (False,) * len(certified)
-        return replace(self, epsilon=epsilon, certified=certified)
+        refused, certified = _tested(self.rules, self.net, self.count, self.counts, epsilon, self.delta)
+        return replace(self, epsilon=epsilon, certified=certified, refused=refused)
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """By points: the upper bound of the net loss, whichever of its narrower races it shrinks to."""
+        return _bounds(self.rules, self.net)
 
     def usable(self, *, free: bool = False) -> list[int]:
         """Returns the certified points; `free`: those alone that cost an account of risk nothing."""
-        return [k for k, safe in enumerate(self.certified) if safe and not (free and self.net[k].bound > 0.0)]
+        bounds = self.bounds
+        return [k for k, safe in enumerate(self.certified) if safe and not (free and bounds[k] > 0.0)]
 
 
 def net_bound(losses: npt.ArrayLike, delta: float) -> float:
@@ -143,12 +150,7 @@ def width_tables(
         )
         for k in range(len(rules))
     )
-    refused = None
-    if counts.min() < FEWEST_RACED:
-        refused = f"a class has {counts.min()} raced questions, must have at least {FEWEST_RACED} to plan with"
-    elif (least := least_bound(count, len(rules), delta)) > epsilon:
-        refused = f"{count} questions bound no net loss below {least:.3f}, must be enough for {epsilon:g}"
-    certified = _certified(rules, net, epsilon)
+    refused, certified = _tested(rules, net, count, counts.tolist(), epsilon, delta)
     return WidthTables(
         rules=tuple(rules),
         count=count,
@@ -160,17 +162,33 @@ def width_tables(
         alone=tuple(one for (one,) in _means(alone[:, None], member)),
         p95_steps=steps,
         net=net,
-        certified=certified if refused is None else (False,) * len(certified),
+        certified=certified,
         refused=refused,
     )
 
 
-def _certified(rules: Sequence[RaceRule], net: Sequence[NetLoss], epsilon: float) -> tuple[bool, ...]:
-    """Which rules are certified: a race that loses rivals goes on narrower, so its narrower races are, too."""
-    safe = {rule: one.bound <= epsilon for rule, one in zip(rules, net, strict=True)}
-    alike = [[other for other in rules if replace(other, width=rule.width) == rule] for rule in rules]
+def _tested(
+    rules: Sequence[RaceRule], net: Sequence[NetLoss], count: int, counts: Sequence[int], epsilon: float, delta: float
+) -> tuple[str | None, tuple[bool, ...]]:
+    """Returns why no rule is certified, whatever the bounds, and which rules are."""
+    refused = None
+    if min(counts) < FEWEST_RACED:
+        refused = f"a class has {min(counts)} raced questions, must have at least {FEWEST_RACED} to plan with"
+    elif (least := least_bound(count, len(rules), delta)) > epsilon:
+        refused = f"{count} questions bound no net loss below {least:.3f}, must be enough for {epsilon:g}"
+    return refused, tuple(refused is None and bound <= epsilon for bound in _bounds(rules, net))
+
+
+def _bounds(rules: Sequence[RaceRule], net: Sequence[NetLoss]) -> tuple[float, ...]:
+    """Returns the bound of each rule with those of its narrower races: a race that loses rivals goes on as one."""
+    known = dict(zip(rules, net, strict=True))
     return tuple(
-        all(safe[other] for other in mine if other.width <= rule.width) for rule, mine in zip(rules, alike, strict=True)
+        max(
+            known[other].bound
+            for other in rules
+            if replace(other, width=rule.width) == rule and other.width <= rule.width
+        )
+        for rule in rules
     )
 
 

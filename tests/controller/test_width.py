@@ -91,7 +91,8 @@ def test_what_a_race_costs_does_not_change_what_a_thought_is_believed_to_take() 
 
 
 def test_an_account_of_risk_grants_races() -> None:
-    used = with_levers(within_account(racing_profile(), 0.02, 0.1), {Lever.WIDTH})
+    free = racing_profile(won=(-0.01, 0.02, 0.04))  # no vote loses anything, and the pair is left out
+    used = with_levers(within_account(free, 0.02, 0.1), {Lever.WIDTH})
     driven = Driven(AtOnce(Planner(used.tables(), clock=time.perf_counter)), profile=used)
     driven.run(60.0, rate=0.02 * FULL_RATE, in_system=0)
     keeper = driven.controller.keeper

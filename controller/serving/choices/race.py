@@ -6,7 +6,8 @@ they say is held until the race is decided: the winner's text and outcome are th
 cancelled at once.
 
 Rivals are shed before anybody waits for them, the youngest first, and as soon as the policy wants no race. A race that
-has lost rivals goes on among those that are left.
+has lost rivals goes on among those that are left; of a vote that is left with two the first thought is the reply, and
+the other is shed.
 """
 
 from __future__ import annotations
@@ -73,9 +74,14 @@ class Race:
         self._ended[active.choice] = RaceEnd(active=active, reason=reason)
         return self._winner(self._ballot.answer(active.choice, voted(said)))
 
-    def lose(self) -> RaceEnd | None:
+    def lose(self, active: ActiveRequest) -> RaceEnd | None:
         """A thought was shed, or has failed. Returns the winner; None: the race goes on, or nobody has answered."""
-        return self._winner(self._ballot.drop())
+        return self._winner(self._ballot.drop(active.choice))
+
+    @property
+    def needless(self) -> tuple[ActiveRequest, ...]:
+        """Thoughts that go on although the first one is the reply, whatever they say."""
+        return tuple(one for one in self.lead.together if one is not self.lead and self._ballot.waits_for_first)
 
     def _winner(self, place: int | None) -> RaceEnd | None:
         return None if place is None else self._ended[place]
@@ -177,7 +183,9 @@ class Racing:
         race = active.race
         if race is None:
             return False
-        won = race.lose() if failed else race.end(active, reason)
+        if failed:
+            return self._lost(race, active) or len(active.together) > 0
+        won = race.end(active, reason)
         if won is not None:
             self._settle(won)
         return won is not None or len(active.together) > 0
@@ -191,9 +199,17 @@ class Racing:
 
     def _shed(self, rival: ActiveRequest) -> None:
         self._drop(rival)
-        won = None if rival.race is None else rival.race.lose()
+        if rival.race is not None:
+            self._lost(rival.race, rival)
+
+    def _lost(self, race: Race, active: ActiveRequest) -> bool:
+        """A race has lost a thought; returns whether it is decided. Whoever it does not need any more is shed."""
+        won = race.lose(active)
         if won is not None:
             self._settle(won)
+        for rival in race.needless:
+            self._shed(rival)
+        return won is not None
 
     def _settle(self, won: RaceEnd) -> None:
         for loser in won.active.together:

@@ -94,7 +94,8 @@ def racing(
 ) -> OperatingTables | None:
     """Returns the points at which thoughts race; None: there are none in use.
 
-    `alone`: by class, the accuracy of the full thought, to which is added what races win on their own questions.
+    `alone`: by class, the accuracy of the full thought, to which is added what races win over one thought of the
+    questions that raced.
     `spread`: by class, mean squared token rows of the full thought over the square of their mean. It is taken to be
     that of each thought of a race, which has its share of the tokens and cells of its own.
     `account`: there is an account of risk, which uses what costs it nothing; `own`: it charges by class.

@@ -3,7 +3,7 @@
 The switch is a logistic regression on the features of `models.profile.difficulty`: hashed counts of the prompt's tokens
 and token pairs. Its score is the chance that thinking is not needed: that not both the full thought is right and the
 answer without thought wrong. A score of a question that certifies must come from a switch that has not seen the
-question, as `learn_switch` returns them.
+question, as `learn_switch` returns them: neither weights nor penalty depend on what the question's answers were.
 """
 
 from __future__ import annotations
@@ -47,21 +47,46 @@ class LearnedSwitch:
 
 
 def learn_switch(prompts: Sequence[Sequence[int]], needless: Sequence[bool]) -> LearnedSwitch:
-    """Fits on prompts, and on whether thinking was `needless` for each; the penalty is chosen by cross-validation.
+    """Fits on prompts, and on whether thinking was `needless` for each; penalties are chosen by cross-validation.
 
-    Raises ValueError if there are fewer than FEWEST prompts.
+    The scores of a fold are of a switch fitted on the other folds, at the penalty that is best for two of these. The
+    switch that serves is fitted on all, at the penalty that is best for all. Raises ValueError if there are fewer than
+    FEWEST prompts.
     """
     if len(prompts) < FEWEST:
         raise ValueError(f"{len(prompts)} prompts to learn a switch from, must be at least {FEWEST}")
     x = np.stack([prompt_features(prompt) for prompt in prompts])
     y = np.array(needless, dtype=np.float64)
-    fold = np.random.default_rng(0).permutation(np.arange(len(y)) * FOLDS // len(y))
-    penalty = min(PENALTIES, key=lambda one: _surprise(y[fold == 0], x[fold == 0] @ _fitted(x, y, fold != 0, one)))
+    fold = folds(len(y))
+    surprises = _surprises(x, y, fold)
     unseen = np.empty(len(y))
-    for number in range(FOLDS):
-        unseen[fold == number] = x[fold == number] @ _fitted(x, y, fold != number, penalty)
-    weights = _fitted(x, y, np.ones(len(y), dtype=np.bool_), penalty)
+    for number, blind in enumerate(surprises):
+        out = fold == number
+        unseen[out] = x[out] @ _fitted(x, y, ~out, PENALTIES[blind.argmin()])
+    weights = _fitted(x, y, np.ones(len(y), dtype=np.bool_), PENALTIES[surprises.sum(axis=0).argmin()])
     return LearnedSwitch(switch=Switch(weights=tuple(weights.tolist())), scores=_chance(unseen))
+
+
+def folds(count: int) -> NDArray[np.int64]:
+    """Returns the fold of each of `count` prompts [count], one of FOLDS."""
+    return np.random.default_rng(0).permutation(np.arange(count) * FOLDS // count)
+
+
+def _surprises(x: Array, y: Array, fold: NDArray[np.int64]) -> Array:
+    """Returns what penalties leave surprising, [fold, penalty], without the fold's labels.
+
+    It is that of the two folds beside it on a ring, each predicted by a fit on the three other folds.
+    """
+    found = np.zeros((FOLDS, len(PENALTIES)))
+    for number in range(FOLDS):
+        pair = number, (number + 1) % FOLDS
+        rest = ~np.isin(fold, pair)
+        for place, penalty in enumerate(PENALTIES):
+            weights = _fitted(x, y, rest, penalty)
+            for blind, seen in (pair, pair[::-1]):
+                mine = fold == seen
+                found[blind, place] += _surprise(y[mine], x[mine] @ weights)
+    return found
 
 
 def _chance(odds: Array) -> Array:

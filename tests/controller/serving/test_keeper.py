@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from controller.policy import Limits
+from controller.policy import Limits, QueueLengthObserver
 from controller.risk.account import RiskSettings
 from controller.risk.keeper import RiskKeeper
 from controller.serving.admission import AdmissionLimits
@@ -171,6 +171,49 @@ class Charged:
 
     def limits(self, difficulty: str | None) -> Limits:
         return Limits(threshold=self.threshold)
+
+
+class Finished(QueueLengthObserver):
+    """An observer that keeps the rows of requests that have ended."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def finished(self, difficulty: str | None, tokens: int) -> None:
+        self.rows.append(tokens)
+
+    def tick(self, now: float, in_system: int) -> None:
+        pass
+
+
+def test_a_thought_that_the_account_holds_back_does_not_tell_what_the_policy_s_limits_take(chain: Chain) -> None:
+    policy, load = Charged(), Finished()
+    keeper = policy.keeper
+    bench = chain(BRIEF, policy=policy, observer=load)
+    rows = [bench.ask().outcome.rows]
+    assert load.rows == rows
+    policy.ask(0.65)
+    bench.ask()
+    assert keeper.status(0.0).refused == 1
+    assert load.rows == rows
+    while keeper.account.left < 1.0:
+        keeper.account.serve(keeper.account.admit(0.0, "", 0.0), 0.0)
+    rows.append(bench.ask().outcome.rows)
+    assert keeper.status(0.0).refused == 1
+    assert load.rows == rows
+
+
+def test_who_was_held_back_for_a_while_does_not_tell_either(chain: Chain) -> None:
+    policy, load = Charged(), Finished()
+    bench = chain(ENDLESS, policy=policy, observer=load)
+    bench.queue()
+    bench.tick(20)
+    policy.ask(0.65)
+    bench.tick()
+    policy.ask(0.95)
+    bench.run()
+    assert policy.keeper.status(0.0).topped_up == 0
+    assert load.rows == []
 
 
 def test_a_thought_that_pauses_keeps_its_charge_and_is_charged_once(chain: Chain) -> None:

@@ -53,6 +53,12 @@ def test_no_head_start_is_chosen_that_saves_little_or_breaks_its_bound() -> None
     assert chosen([load(0.5, FIRST)]) == 0.0
 
 
+def test_first_come_is_kept_where_the_mean_over_the_loads_is_the_better() -> None:
+    loads = [load(1.2, FIRST, (5.0, 9.7, 20.0)), *(load(share, FIRST, (5.0, 10.8, 20.0)) for share in (0.9, 1.7))]
+    assert chosen(loads[:1]) == 5.0
+    assert chosen(loads) == 0.0
+
+
 def test_of_head_starts_that_do_the_same_the_shortest_is_chosen() -> None:
     assert chosen([load(1.2, FIRST, (5.0, 8.0, 20.0), (9.0, 8.0, 20.0))]) == 5.0
 

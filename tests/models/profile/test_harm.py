@@ -39,6 +39,13 @@ def test_a_bound_is_the_exact_one_at_its_part_of_delta() -> None:
     assert bounds[2, 1] == pytest.approx(upper_bound(14, count, delta / 2 / 3))  # the rest for three
 
 
+def test_of_budgets_alone_the_full_thought_takes_no_part_of_delta() -> None:
+    harmed, count, delta = np.array([[[0, 4, 9]]]), 900, 0.06
+    bounds = simultaneous(harmed, count, delta)[0, 0]
+    assert bounds.tolist() == [0.0, upper_bound(4, count, delta / 2), upper_bound(9, count, delta / 2)]
+    assert simultaneous(np.array([[[0]]]), count, delta).tolist() == [[[0.0]]]
+
+
 def test_all_bounds_hold_at_once_as_often_as_promised() -> None:
     """Worlds with known risks: how often is any bound of a sample below what is true?"""
     rng, delta, count = np.random.default_rng(0), 0.2, 400

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from controller.policies.restricted import with_levers, within_account, within_risk
 from models.profile.certificate import fewest_questions, upper_bound
 from models.profile.corners import corners
-from models.profile.difficulty import FEWEST
+from models.profile.difficulty import FEWEST, FOLDS
 from models.profile.lever import Lever
 from models.profile.levers.no_thought_tables import CUT_OFFS, check_cut_offs
-from models.profile.levers.switch import Switch, learn_switch
+from models.profile.levers.switch import Switch, folds, learn_switch
 from models.profile.profile import ProfileError, read_profile, write_profile
 from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import made_profile
@@ -52,16 +52,23 @@ def test_the_switch_tells_prompts_that_need_no_thought() -> None:
     assert np.mean((scores > 0.5) == truth) > 0.85
 
 
-def test_scores_are_of_switches_that_have_not_seen_the_question() -> None:
-    """What a question's own answer was changes the switch that serves, and not the question's score."""
-    said, needless = prompts(400, 2)
-    before = learn_switch(said, needless.tolist())
-    other = needless.copy()
-    other[17] = not other[17]
-    after = learn_switch(said, other.tolist())
-    assert after.scores[17] == before.scores[17]
-    assert after.switch.score(said[17]) != before.switch.score(said[17])
-    assert (after.scores != before.scores).any()
+@pytest.mark.parametrize("number", range(FOLDS))
+def test_scores_are_of_switches_that_have_not_seen_the_question(number: int) -> None:
+    """What a question's own answer was changes the switch that serves, and not the question's score.
+
+    Nor do all answers of its fold at once, which change every choice that they have a part in.
+    """
+    said, needless = prompts(120, 2)
+    before, mine = learn_switch(said, needless.tolist()), folds(120) == number
+    first = int(np.flatnonzero(mine)[0])
+    one, every, alike = (needless.copy() for _ in range(3))
+    one[first] = not one[first]
+    every[mine], alike[mine] = ~needless[mine], True
+    for other in (one, every, alike):
+        after = learn_switch(said, other.tolist())
+        assert after.scores[mine].tolist() == before.scores[mine].tolist()
+        assert after.switch.score(said[first]) != before.switch.score(said[first])
+        assert (after.scores[~mine] != before.scores[~mine]).any()
 
 
 @pytest.mark.parametrize("needless", [True, False])

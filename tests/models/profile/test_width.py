@@ -18,6 +18,8 @@ from models.profile.width import FEWEST_RACED, RaceRule, net_bound
 from tests.support.analysis_profile import made_profile
 from tests.support.width_profile import RULES, WON, racing_profile
 
+FREE = (-0.01, 0.02, 0.04)  # won by RULES: no vote loses anything
+
 
 def test_the_bound_is_the_formula() -> None:
     losses = np.array([1.0, 0.0, -1.0, 0.0, 0.0] * 40)
@@ -47,8 +49,20 @@ def test_races_are_certified_on_what_they_lose_net() -> None:
     assert found.net[0].harm == pytest.approx(0.01)
     assert found.net[2].bound < 0.0
     assert found.usable() == [0, 1, 2]
-    assert found.usable(free=True) == [2]  # the net losses of the others may be above 0
+    assert found.usable(free=True) == []  # the wide vote costs nothing, but may shrink to one that does
     assert found.at_risk(0.005).certified == (False, True, True)
+
+
+def test_what_costs_an_account_nothing_costs_nothing_once_it_has_shrunk() -> None:
+    found = racing_profile(won=FREE).width
+    assert found is not None
+    assert [one.bound <= 0.0 for one in found.net] == [False, True, True]
+    assert found.usable(free=True) == [1, 2]
+    shrinking = replace(
+        found, net=tuple(replace(one, bound=bound) for one, bound in zip(found.net, (0.1, 0.01, -0.01), strict=True))
+    )
+    assert shrinking.at_risk(0.02).usable() == [1, 2]
+    assert shrinking.at_risk(0.02).usable(free=True) == []
 
 
 def test_a_race_is_certified_only_with_its_narrower_ones() -> None:
@@ -86,11 +100,11 @@ def test_races_stand_behind_the_points_of_thresholds_and_budgets() -> None:
 
 
 def test_an_account_of_risk_uses_the_races_that_cost_it_nothing() -> None:
-    made = within_account(racing_profile(), 0.02, 0.1)
+    made = within_account(racing_profile(won=FREE), 0.02, 0.1)
     tables = with_levers(made, {Lever.WIDTH}).tables()
-    assert [point.race for point in tables.points if point.race is not None] == [RULES[2]]
+    assert [point.race for point in tables.points if point.race is not None] == [*RULES[1:]]
     assert tables.charges is not None
-    assert not tables.charges.of[:, -1].any()
+    assert not tables.charges.of[:, -2:].any()
 
 
 def test_a_point_s_neighbours_do_not_race() -> None:
@@ -113,6 +127,9 @@ def test_an_account_of_risk_without_a_free_race_refuses_the_lever() -> None:
     made = within_account(racing_profile(won=(-0.005, -0.005, -0.005)), 0.02, 0.1)
     with pytest.raises(ProfileError, match=r"must be at most 0, since an account of risk pays for none"):
         with_levers(made, {Lever.WIDTH})
+    shrinks = within_account(racing_profile(won=(-0.02, -0.005, 0.04)), 0.02, 0.1)
+    with pytest.raises(ProfileError, match=r"the least bound of a net loss is 0\.\d+, must be at most 0"):
+        with_levers(shrinks, {Lever.WIDTH})
 
 
 def test_another_risk_certifies_races_anew() -> None:
@@ -120,6 +137,23 @@ def test_another_risk_certifies_races_anew() -> None:
     assert found is not None
     assert found.epsilon == 0.015
     assert found.certified == tuple(one.bound <= 0.015 for one in found.net)
+
+
+def test_another_risk_tells_anew_whether_the_questions_are_enough() -> None:
+    few = racing_profile(count=330)
+    assert few.width is not None
+    assert few.width.refused is not None
+    lax = few.width.at_risk(0.5)
+    assert lax.refused is None
+    assert lax.certified == tuple(one.bound <= 0.5 for one in lax.net) == (True,) * len(RULES)
+    assert lax.at_risk(few.width.epsilon) == few.width
+    strict = racing_profile().width
+    assert strict is not None
+    assert strict.refused is None
+    assert (strict.at_risk(0.001).refused or "").startswith("6000 questions bound no net loss below")
+    unlike = racing_profile(count=3 * FEWEST_RACED - 3).width
+    assert unlike is not None
+    assert unlike.at_risk(0.5).refused == unlike.refused
 
 
 def test_races_come_back_from_a_file_and_are_not_said_where_there_are_none(tmp_path: Path) -> None:

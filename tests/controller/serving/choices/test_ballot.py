@@ -35,12 +35,65 @@ def test_a_vote_is_over_as_soon_as_nothing_can_change_it() -> None:
 
 
 def test_thoughts_that_are_lost_decide_a_vote_too() -> None:
-    ballot = Ballot(3, vote=True)
+    ballot = Ballot(5, vote=True)
     assert ballot.answer(2, "7") is None
-    assert ballot.drop() == 2
-    assert Ballot(2, vote=True).drop() is None  # nobody has answered
+    assert ballot.drop(4) is None
+    assert ballot.answer(1, "7") == 2  # two of four, and of as many votes the first
     failing = Ballot(1, vote=False)
-    assert failing.drop() is None
+    assert failing.drop(0) is None
+
+
+def test_of_a_vote_that_has_shrunk_to_two_the_first_thought_is_served() -> None:
+    behind = Ballot(3, vote=True)
+    assert behind.answer(2, "7") is None
+    assert behind.drop(1) is None  # what ended first is outvoted by nobody, and yet not served
+    assert behind.waits_for_first
+    assert behind.answer(0, "8") == 0
+    ahead = Ballot(3, vote=True)
+    assert ahead.answer(0, "8") is None
+    assert ahead.drop(1) == 0
+    going = Ballot(3, vote=True)
+    assert going.drop(2) is None
+    assert going.waits_for_first
+    assert going.answer(1, "7") is None
+    assert going.answer(0, "") == 0
+
+
+def test_a_vote_of_two_whose_first_thought_is_lost_is_the_other_s() -> None:
+    behind = Ballot(3, vote=True)
+    assert behind.answer(2, "7") is None
+    assert behind.drop(1) is None
+    assert behind.drop(0) == 2
+    before = Ballot(3, vote=True)
+    assert before.drop(0) is None
+    assert not before.waits_for_first
+    assert before.answer(1, "7") == 1
+    never = Ballot(2, vote=False)
+    assert never.drop(1) is None
+    assert not never.waits_for_first  # the first to finish has nobody else to wait for
+
+
+@given(
+    st.lists(st.sampled_from(["", "1", "2"]), min_size=5, max_size=5),
+    st.permutations(range(5)),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+)
+def test_whoever_is_lost_a_vote_is_a_narrower_one_or_the_first_thought_s(
+    answers: list[str], order: list[int], shed: list[bool]
+) -> None:
+    ballot, lost, won = Ballot(5, vote=True), 0, None
+    for place in order:
+        if shed[place] and place:
+            won, lost = ballot.drop(place), lost + 1
+        else:
+            won = ballot.answer(place, answers[place])
+        if won is not None:
+            break
+    assert won is not None
+    if 5 - lost <= 2:
+        assert won == 0
+    else:
+        assert won in ballot.ended
 
 
 @given(st.lists(st.sampled_from(["", "1", "2", "3"]), min_size=1, max_size=7))
