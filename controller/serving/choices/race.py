@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from controller.policy import UNLIMITED, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission
+from controller.serving.choices.accounts import decoded
 from controller.serving.choices.ballot import Ballot, voted
 from controller.serving.choices.opening import Opening
 from controller.serving.choices.together import Together
@@ -82,14 +83,15 @@ class Race:
 
     def tell(self, winner: ActiveRequest, outcome: Outcome, now: float) -> Outcome:
         """Passes the winner's text on; returns the outcome as the request's, with the rows of all thoughts."""
-        rows = sum(active.rows for active in self._all if active is not winner)
+        lost = [active for active in self._all if active is not winner]
         made = replace(
             outcome,
             choice=0,
             prompt_tokens=winner.prompt_tokens,
             ttft_s=None if outcome.ttft_s is None else now - winner.submitted_s,
             width=self.rule.width,
-            raced_rows=rows,
+            raced_rows=sum(active.rows for active in lost),
+            raced_tokens=sum(map(decoded, lost)),
             reproducible=False,
         )
         for news in self._heard[winner.id]:

@@ -128,6 +128,33 @@ def test_the_rows_of_all_thoughts_are_told_until_the_race_is_decided(chain: Chai
     assert (load.arrivals, max(load.in_system)) == (1, 1)
 
 
+def test_words_of_the_server_in_lost_thoughts_are_rows_and_no_tokens(chain: Chain) -> None:
+    bench = chain(ENDLESS, policy=FixedPolicy(Limits(race=replace(VOTE, width=3))), admission=IDLE)
+    number, heard = ask(bench)
+    bench.tick(12)
+    assert bench.loop.end_thought(number)
+    bench.run()
+    made, landing = heard.outcome, len(bench.thinking.landing)
+    assert made.put_in == landing
+    assert made.raced_rows - made.raced_tokens == 2 * landing
+    assert made.generated_tokens == made.rows - 3 * landing
+    assert made.generated_tokens == made.decoded_tokens + made.raced_tokens > made.raced_tokens > 0
+
+
+@pytest.mark.parametrize("ticks", [0, 1])
+def test_a_landing_counts_once_it_has_come(chain: Chain, ticks: int) -> None:
+    bench = chain(ENDLESS)
+    number, _ = ask(bench, budget=8)
+    (sequence,) = bench.engine.ledger.accounts.values()
+    while not sequence.due:
+        bench.tick()
+    bench.tick(ticks)
+    (cost,) = bench.loop.cancel(number)
+    assert cost.thought.tokens == 8
+    assert cost.put_in == ticks * len(bench.thinking.landing)
+    assert cost.decoded_tokens == 8 + ticks  # the answer's first token comes with the landing
+
+
 def test_a_race_reads_its_prompt_once(chain: Chain) -> None:
     bench = chain(WAYS, policy=FixedPolicy(Limits(race=FIRST)), admission=IDLE)
     rows = counting(bench.engine._engine)
@@ -181,10 +208,9 @@ def test_who_leaves_late_pays_for_thoughts_that_have_ended(chain: Chain, rule: R
     number, heard = ask(bench)
     while bench.loop.busy and bench.engine.load().running in (0, rule.width):
         bench.tick()
-    if bench.loop.busy:  # only a vote goes on when one has ended
-        assert rule.vote
-        assert len(bench.loop.cancel(number)) == rule.width
-        assert not heard.outcomes
+    assert bench.loop.busy == rule.vote  # only a vote goes on when one has ended
+    assert bool(heard.outcomes) != rule.vote
+    assert len(bench.loop.cancel(number)) == (rule.width if rule.vote else 0)
     bench.run()
 
 
