@@ -60,6 +60,10 @@ class Limits:
             raise ValueError("give_up is given, must stand beside a threshold and no other signal")
         if self.index is not None and self.signals:
             raise ValueError(f"index is given beside {', '.join(self.signals)}, must be the only signal")
+        if self.skip is not None and not 0.0 < self.skip < 1.0:
+            raise ValueError(f"skip is {self.skip}, must lie between 0 and 1")
+        if self.race is not None and (self.probing or self.skip is not None):
+            raise ValueError("race is given beside an exit signal, an index or a cut-off: full thoughts race")
         if self.every is not None and self.every < 1:
             raise ValueError(f"every is {self.every}, must be at least 1")
         for name, level in self.exits.items():

@@ -202,7 +202,7 @@ class Tokens:
 class Probed:
     """A probe has ended. The caller adopts it before the next step, or it lapses.
 
-    It is its sequence's last event of the step. `rows` counts the token rows that the probe cost (suffix and answer).
+    It is its sequence's last event of the step. `rows` counts the token rows that the probe cost.
     """
 
     sequence: SequenceId
@@ -213,6 +213,7 @@ class Probed:
     confidence: float
     gave_up: bool
     rows: int
+    repeated: int = 0  # of `rows`: of the sequence's newest token, which some engines decode again for a probe
     readings: Mapping[str, float] = field(default_factory=dict)  # what `ProbeSpec.read` asked for, by name
     complete: bool = False  # whether the answer is whole by its constraint, so that nothing can follow
 

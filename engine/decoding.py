@@ -330,8 +330,8 @@ class ComputedEngine(DecodingEngine[C]):
             if not runs or probe is None:
                 continue
             if asked is not None:
+                probe.rows += due.probe if probe.computed else due.probe + probe.repeated
                 probe.computed += due.probe
-                probe.rows += due.probe
                 probe.decode(*asked)
             if probe.ended:
                 events.append(probe.verdict(state.id))

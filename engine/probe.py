@@ -23,6 +23,7 @@ class Probe:
     fork_at: int
     path: list[int]
     rows: int = 0  # token rows that the probe has cost
+    repeated: int = 0  # of those: of its sequence's newest token, once the probe has begun
     log_probs: list[float] = field(default_factory=list)
     readings: dict[str, float] = field(default_factory=dict)  # see `engine.base.Probed`; empty before the first token
     terminator: int | None = None  # None: none decoded
@@ -66,6 +67,7 @@ class Probe:
             confidence=self.spec.score.confidence(self.log_probs),
             gave_up=self.gave_up,
             rows=self.rows,
+            repeated=self.repeated,
             readings=self.readings,
             complete=self.complete,
         )

@@ -16,7 +16,7 @@ from controller.policy import LoadObserver, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, AdmissionLimits, QueueState
 from controller.serving.choices.accounts import left, outcome
-from controller.serving.choices.race import Racing, with_ended
+from controller.serving.choices.race import Racing, all_begun
 from controller.serving.choices.together import Together
 from controller.serving.deadlines import Deadlines
 from controller.serving.engine_requests import EngineRequests
@@ -170,12 +170,12 @@ class ServingLoop:
     def cancel(self, request: RequestId) -> list[Outcome]:
         """Drops a request and frees its memory at once; its sink gets nothing more.
 
-        Returns what its replies have cost so far that had not ended.
+        Returns what its replies have cost so far that had not ended; of a race, all its thoughts.
         """
         gone = list(self._together.get(request, ()))
         for active in gone:
             self._drop(active, served=False)
-        return [left(active, self._clock()) for active in with_ended(gone)]
+        return [left(active, self._clock()) for active in all_begun(gone)]
 
     def end_thought(self, request: RequestId) -> bool:
         """Has a request's thoughts closed as soon as possible; returns False if it has no running thought."""
@@ -195,7 +195,7 @@ class ServingLoop:
         """Runs one engine step and makes the decisions that follow. A failure in one request ends only that request."""
         now = self._clock()
         if self._report is not None:
-            self._report.begin(now, len(self._requests) - len(self._racing))
+            self._report.begin(now, len(self._requests) - self._racing.beside)
         if self._ticked_s is not None:
             self._pace.stepped(now - self._ticked_s)
         self._ticked_s = now
@@ -221,7 +221,7 @@ class ServingLoop:
     def idle(self) -> None:
         """Tells the observer that time has passed while nothing ran."""
         if self._observer is not None:
-            self._observer.tick(self._clock(), len(self._requests) - len(self._racing))
+            self._observer.tick(self._clock(), len(self._requests) - self._racing.beside)
 
     # --- admission --------------------------------------------------------------------------------------------------
 
@@ -390,7 +390,7 @@ class ServingLoop:
             self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
         made = outcome(
             active, reason, now, error=error, expired=expired, retry_after_s=retry_after_s,
-            reproducible=self._thoughts.reproduces(active),
+            reproducible=self._thoughts.reproduces(active) and not self._racing.may_join(active),
         )  # fmt: skip
         if active.race is not None:
             made = active.race.tell(active, made, now)

@@ -194,6 +194,7 @@ class Outcome:
     prompt_scores: tuple[TokenScore, ...] = ()  # of the prompt's tokens but the first, where they are asked for
     width: int = 1  # thoughts of the prompt that raced
     raced_rows: int = 0  # token rows of those that lost
+    raced_tokens: int = 0  # of `raced_rows`: what the model decoded and was not withdrawn, without probes
 
     @property
     def close(self) -> Close:
@@ -215,6 +216,11 @@ class Outcome:
     def decoded_tokens(self) -> int:
         """Tokens that the model decoded for the reply, without those that were withdrawn or that probes cost."""
         return self.completion_tokens - self.put_in
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens that the model decoded for the request: of the reply, and of thoughts that have lost its race."""
+        return self.decoded_tokens + self.raced_tokens
 
     @property
     def rows(self) -> int:

@@ -279,7 +279,7 @@ class ThoughtControl:
         self.apply_limits(active)
         stands = StandingTrial(event, active.fork_at)
         why = active.rule.at(active.fork_at).verdict(active.asked, probes)
-        if why is None and tried and hopeless(active.in_force, probes[-1], active.fork_at, active.asked_below):
+        if why is None and tried and hopeless(active.in_force, event, active.fork_at, active.asked_below):
             why, stands = (None, stands) if active.best is None else (ExitReason.HOPELESS, active.best)
         if why is not None:
             self._adopt(active, event, why, stands if tried else None)
@@ -304,8 +304,9 @@ class ThoughtControl:
                     active.scores.expect(put_in, stands.probed.log_probs)
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.adopt(
-            why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if stands else keep,
-            tried_at=at, confidence=stands.confidence if stands is not None and at is not None else None,
+            why, kept_rows=min(keep, event.rows - event.repeated), recited=recited, put_in=put_in,
+            again=0 if stands else keep, tried_at=at,
+            confidence=stands.confidence if stands is not None and at is not None else None,
         )  # fmt: skip
         self._seal(active)
         self.hold(active, coming=keep + len(then), taken=answered)

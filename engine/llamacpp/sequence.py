@@ -126,8 +126,10 @@ class ParentSequence(ComputedSequence[ChildProbe]):
 
     def fork(self, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> ChildProbe:
         """Add a probe that continues the first `fork_at` tokens, once it begins."""
-        self.probe = ChildProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))
-        return self.probe
+        made = ChildProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))
+        made.repeated = int(self.apart and self._joins(made))
+        self.probe = made
+        return made
 
     def lapse(self, context: LlamaContext) -> None:
         """End the probe, if there is one."""

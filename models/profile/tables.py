@@ -37,7 +37,7 @@ class OperatingPoint:
 
     def __post_init__(self) -> None:
         positive(self, "threshold", "price")
-        if self.race is not None and (self.threshold, self.budget, self.give_up) != (None, None, None):
+        if self.race is not None and (self.threshold, self.budget, self.give_up, self.skip) != (None,) * 4:
             raise ValueError("race is given, must stand alone: full thoughts race")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")

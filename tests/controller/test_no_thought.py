@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from controller.planning.planner import Planner
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
 from controller.policies.registry import changed
 from controller.policies.restricted import with_levers
+from controller.policy import Limits
 from controller.selection import limits_at
 from models.profile.lever import Lever
 from models.profile.levers.no_thought_tables import CUT_OFFS
@@ -35,6 +37,12 @@ def test_the_ladder_is_in_use_as_far_as_it_is_certified() -> None:
 def test_limits_have_the_point_s_cut_off() -> None:
     points = tuple(PointId(k) for k, point in enumerate(TABLES.points) if point.skip == CUT_OFFS[0])[:3]
     assert [limit.skip for limit in limits_at(TABLES, points)] == [CUT_OFFS[0]] * 3
+
+
+@pytest.mark.parametrize("skip", [math.nan, -1.0, 0.0, 1.0, math.inf])
+def test_limits_refuse_a_cut_off_that_no_point_may_have(skip: float) -> None:
+    with pytest.raises(ValueError, match=f"skip is {skip}, must lie between 0 and 1"):
+        Limits(skip=skip)
 
 
 def test_under_load_prompts_are_answered_at_once_and_in_calm_they_are_not() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from controller.planning.planner import Planner
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
 from controller.policies.registry import changed
 from controller.policies.restricted import with_levers, within_account
+from controller.policy import Limits
 from controller.replay import replay
 from controller.selection import limits_at, move
 from controller.status import DecisionSource
@@ -77,6 +79,15 @@ def test_no_load_leads_out_of_the_certified_set(loads: list[tuple[float, int, in
 def test_limits_carry_the_race() -> None:
     (limits, *_) = limits_at(TABLES, (WIDE,) * len(CLASSES))
     assert (limits.race, limits.width, limits.threshold, limits.budget) == (RULES[2], 5, None, None)
+
+
+@pytest.mark.parametrize(
+    "beside", [{"threshold": 0.9}, {"agree": 2}, {"margin": 0.5}, {"exits": {"entropy": 0.1}}, {"skip": 0.9}]
+)
+def test_only_thoughts_that_are_neither_probed_nor_skipped_race(beside: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="race is given beside an exit signal, an index or a cut-off"):
+        Limits(race=RULES[0], **beside)
+    assert Limits(race=RULES[0], budget=500).width == RULES[0].width  # a client's own budget is no signal
 
 
 def test_what_a_race_costs_does_not_change_what_a_thought_is_believed_to_take() -> None:

@@ -28,7 +28,7 @@ def outcome(
         finish_reason=reason,
         prompt_tokens=active.own_prompt,
         completion_tokens=active.tokens,
-        put_in=min(active.put_in, active.tokens),
+        put_in=_put_in(active),
         put_before=active.put_before,
         thought=thought,
         queue_s=started_s - active.submitted_s,
@@ -51,6 +51,16 @@ def left(active: ActiveRequest, now: float) -> Outcome:
     so_far = outcome(active, FinishReason.ERROR, now, error="left")
     prompt = 0 if active.started_s is None else active.own_prompt
     return replace(so_far, thought=replace(so_far.thought, **_spent(active)), prompt_tokens=prompt)
+
+
+def decoded(active: ActiveRequest) -> int:
+    """Returns the tokens that the model has decoded for a reply, without those that were withdrawn."""
+    return active.tokens - _put_in(active)
+
+
+def _put_in(active: ActiveRequest) -> int:
+    """Returns how many of a reply's tokens are the server's words: those that have come behind its thought."""
+    return min(active.put_in, max(0, active.tokens - (active.thought_end or 0)))
 
 
 def _spent(active: ActiveRequest) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-LONGEST = 400  # characters of an answer that is compared
+LONGEST = 400  # characters of an answer that are compared, its last ones: replies begin alike and end with the answer
 
 _BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 
@@ -13,7 +13,7 @@ _BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 def voted(text: str) -> str:
     """Returns what a reply votes for: its last box, else all its text, in one spelling; empty: it votes for nothing."""
     boxes = _BOX.findall(text)
-    return " ".join((boxes[-1] if boxes else text).split())[:LONGEST]
+    return " ".join((boxes[-1] if boxes else text).split())[-LONGEST:]
 
 
 class Ballot:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from controller.policy import UNLIMITED, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission
+from controller.serving.choices.accounts import decoded
 from controller.serving.choices.ballot import Ballot, voted
 from controller.serving.choices.opening import Opening
 from controller.serving.choices.together import Together
@@ -64,6 +65,11 @@ class Race:
         active.join(self, hear)
 
     @property
+    def thoughts(self) -> tuple[ActiveRequest, ...]:
+        """All its thoughts that have begun, those that were shed or have failed among them."""
+        return tuple(self._all)
+
+    @property
     def ended(self) -> tuple[ActiveRequest, ...]:
         """Its thoughts that have ended with a reply."""
         return tuple(one.active for one in self._ended.values())
@@ -88,14 +94,15 @@ class Race:
 
     def tell(self, winner: ActiveRequest, outcome: Outcome, now: float) -> Outcome:
         """Passes the winner's text on; returns the outcome as the request's, with the rows of all thoughts."""
-        rows = sum(active.rows for active in self._all if active is not winner)
+        lost = [active for active in self._all if active is not winner]
         made = replace(
             outcome,
             choice=0,
             prompt_tokens=winner.prompt_tokens,
             ttft_s=None if outcome.ttft_s is None else now - winner.submitted_s,
             width=self.rule.width,
-            raced_rows=rows,
+            raced_rows=sum(active.rows for active in lost),
+            raced_tokens=sum(map(decoded, lost)),
             reproducible=False,
         )
         for news in self._heard[winner.id]:
@@ -126,16 +133,22 @@ class Racing:
         self._tell = tell
         self._rivals: dict[RequestId, ActiveRequest] = {}  # that have not ended, oldest first
 
-    def __len__(self) -> int:
-        return len(self._rivals)
+    @property
+    def beside(self) -> int:
+        """The thoughts that go on beside another one of their race."""
+        return sum(rival.together.lead is not rival for rival in self._rivals.values())
+
+    def may_join(self, active: ActiveRequest) -> bool:
+        """Whether a request races where places are idle, by the policy's present limits."""
+        return self._joins(active) is not None
 
     def begin(self, lead: ActiveRequest) -> Together:
         """Returns the thoughts with which a request begins whose turn has come: rivals, too, if there is to be a race.
 
         The request has left the queue, and the engine does not have it yet.
         """
-        rule = self._rule(lead) if self._in_engine.can_sample else None
-        if rule is None or lead.observe is not None or not may_race(lead.request, rule) or len(self._admission):
+        rule = self._joins(lead)
+        if rule is None or len(self._admission):
             return lead.together
         free = self._admission.free(len(self._in_engine))
         if free < rule.width or not self._in_engine.has_room(rule.width * lead.cells):
@@ -190,6 +203,11 @@ class Racing:
             self._settle(won)
         return won is not None or len(active.together) > 0
 
+    def _joins(self, active: ActiveRequest) -> RaceRule | None:
+        """Returns how a request is to race now where places are idle; None: it is not, however many are."""
+        rule = self._rule(active) if self._in_engine.can_sample and active.observe is None else None
+        return rule if rule is not None and may_race(active.request, rule) else None
+
     def _rule(self, lead: ActiveRequest) -> RaceRule | None:
         """Returns how a request is to race now; None: it is not."""
         request = lead.request
@@ -223,10 +241,10 @@ def _can_be_shed(rival: ActiveRequest) -> bool:
     return len(rival.together) > 1 or (race is not None and bool(race.ended))
 
 
-def with_ended(gone: Sequence[ActiveRequest]) -> list[ActiveRequest]:
-    """Returns the replies of a request that its client leaves, and the thoughts of its race that have ended."""
+def all_begun(gone: Sequence[ActiveRequest]) -> Sequence[ActiveRequest]:
+    """Returns the replies of a request that its client leaves; of one that races, all thoughts that have begun."""
     race = gone[0].race if gone else None
-    return [*gone, *(() if race is None else race.ended)]
+    return gone if race is None else race.thoughts
 
 
 def may_race(request: ReasoningRequest, rule: RaceRule) -> bool:

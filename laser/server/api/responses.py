@@ -144,7 +144,7 @@ class ResponsesUsage(BaseModel):
 
     input_tokens: int  # tokens that the client sent, in the chat template
     input_tokens_details: InputDetails  # of the input's tokens
-    output_tokens: int  # tokens that the model decoded for the reply
+    output_tokens: int  # tokens that the model decoded for the reply, and for thoughts that have lost a race for it
     output_tokens_details: OutputDetails  # of the output's tokens
     total_tokens: int  # the sum of both
 
@@ -314,9 +314,9 @@ class ResponsesShape:
                 "usage": ResponsesUsage(
                     input_tokens=outcome.sent_tokens,
                     input_tokens_details=InputDetails(),
-                    output_tokens=outcome.decoded_tokens,
+                    output_tokens=outcome.generated_tokens,
                     output_tokens_details=OutputDetails(reasoning_tokens=outcome.thought.tokens),
-                    total_tokens=outcome.sent_tokens + outcome.decoded_tokens,
+                    total_tokens=outcome.sent_tokens + outcome.generated_tokens,
                 ),
                 "laser": details(self._identity, outcome),
             }

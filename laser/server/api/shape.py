@@ -145,7 +145,7 @@ def usage(*outcomes: Outcome) -> Usage:
     `outcomes`: of all replies to the request, whose prompt counts once.
     """
     sent = sum(each.sent_tokens for each in outcomes)
-    decoded = sum(each.decoded_tokens + each.raced_rows for each in outcomes)
+    decoded = sum(each.generated_tokens for each in outcomes)
     return Usage(
         prompt_tokens=sent,
         completion_tokens=decoded,
@@ -189,7 +189,8 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         withdrawn_tokens=thought.withdrawn_tokens,
         forced_tokens=outcome.put_in,
         width=outcome.width,
-        raced_tokens=outcome.raced_rows,
+        raced_tokens=outcome.raced_tokens,
+        raced_rows=outcome.raced_rows,
         reproducible=outcome.reproducible,
         queue_ms=round(outcome.queue_s * 1e3, 3),
         ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
@@ -236,8 +237,10 @@ class LaserDetails(BaseModel):
     forced_tokens: int  # words of the server's in the reply
     width: int = 1  # thoughts of the prompt that raced for the reply, where places were idle; 1: it had one alone
     raced_tokens: int = 0  # decoded for thoughts that lost the race; they count among the completion's tokens
+    raced_rows: int = 0  # token rows of those thoughts: those tokens, words of the server's, withdrawn tokens, probes
     # whether the same request with the same seed gets the same reply, whatever else the server does: false where the
-    # engine's arithmetic depends on what is decoded beside it, or the end of the thought on load or time
+    # engine's arithmetic depends on what is decoded beside it, or the end of the thought on load or time,
+    # or thoughts may race for such a request
     reproducible: bool
     queue_ms: float  # time until the request began
     ttft_ms: float | None  # time until the first token; null: there was none

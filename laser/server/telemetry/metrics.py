@@ -161,12 +161,12 @@ class Metrics:
         self._observe(self._total, outcome.total_s)
         if outcome.ttft_s is not None:
             self._observe(self._ttft, outcome.ttft_s)
-            if outcome.completion_tokens > 1:
+            if outcome.completion_tokens > 1 and outcome.width == 1:  # a race tells all its tokens at its end
                 further = outcome.completion_tokens - 1
                 self._observe(self._tpot, max(0.0, outcome.total_s - outcome.ttft_s) / further)
         if self._vllm is not None:
             self._vllm.prompt.labels(self._model).inc(outcome.sent_tokens)
-            self._vllm.generated.labels(self._model).inc(outcome.decoded_tokens)
+            self._vllm.generated.labels(self._model).inc(outcome.generated_tokens)
             self._vllm.success.labels(self._model, outcome.finish_reason.value).inc()
 
     def text(self) -> bytes:

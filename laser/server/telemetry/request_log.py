@@ -24,7 +24,7 @@ class LogField(StrEnum):
     FINISH_REASON = "finish_reason"  # why the reply ended; `abandoned`: the client has gone
     EXIT_REASON = "exit_reason"  # why the thought ended; null: there was no thought, or it did not end
     PROMPT_TOKENS = "prompt_tokens"  # what the client sent, in the chat template
-    COMPLETION_TOKENS = "completion_tokens"  # what the model decoded for the reply
+    COMPLETION_TOKENS = "completion_tokens"  # what the model decoded for the reply and for thoughts that lost its race
     REASONING_TOKENS = "reasoning_tokens"  # length of the thought
     PROBES = "probes"  # number of probes of the thought
     QUEUE_MS = "queue_ms"  # time until the request began
@@ -67,7 +67,7 @@ def _account(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         LogField.EXIT_REASON: None if why is None else str(why),
         LogField.PROMPT_TOKENS: sum(outcome.sent_tokens for outcome in outcomes),
-        LogField.COMPLETION_TOKENS: sum(outcome.decoded_tokens for outcome in outcomes),
+        LogField.COMPLETION_TOKENS: sum(outcome.generated_tokens for outcome in outcomes),
         LogField.REASONING_TOKENS: sum(outcome.thought.tokens for outcome in outcomes),
         LogField.PROBES: sum(outcome.thought.probes for outcome in outcomes),
         LogField.QUEUE_MS: round(first.queue_s * 1e3, 1),

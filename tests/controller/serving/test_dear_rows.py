@@ -12,9 +12,16 @@ import pytest
 from controller.policy import FixedPolicy, Limits
 from controller.serving.request import ExitReason
 from engine.base import Capabilities, ProbeId, ProbeSpec, SequenceId, UnsupportedError
+from engine.gguf.convert import StoredType, convert
+from engine.llamacpp.config import LlamaConfig
+from engine.llamacpp.engine import LlamaEngine
+from engine.llamacpp.model import LlamaModel
 from engine.torch.engine import TorchEngine
 from engine.torch.load import load_model
 from engine.wrapper import EngineWrapper
+from models.tokenizer import ChatTokenizer
+from tests.support.engines import needs_llama
+from tests.support.row_counts import counting
 from tests.support.serving_bench import ANSWER, ENDLESS, SURE, Bench
 from tests.support.tiny_models import Oracle
 
@@ -82,3 +89,23 @@ def test_without_trims_a_cue_word_stays_in_the_thought_and_is_probed_behind(chai
 def test_without_trims_a_policy_that_decodes_the_newest_token_again_is_refused_by_name(chain: Chain) -> None:
     with pytest.raises(UnsupportedError, match=r"the signal margin decodes the newest token again: .* has no trim"):
         limited(chain, ENDLESS, FixedPolicy(Limits(margin=1.0)), trim=False)
+
+
+def test_what_an_adopted_probe_repeats_is_a_row_of_the_probe(
+    random_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    needs_llama()
+    file = tmp_path / "model.gguf"
+    for _ in convert(random_model, file, StoredType.F16, tokenizer=False):
+        pass
+    more, told = [], []
+    for shared in (True, False):
+        engine = LlamaEngine(LlamaModel(file), LlamaConfig(cells=1024, max_batch=1, shared=shared))
+        computed = counting(engine)
+        policy = FixedPolicy(Limits(threshold=1e-6, every=5))
+        outcome = Bench(random_model, tokenizer, policy=policy, engine=engine).ask().outcome
+        assert outcome.thought.exit_reason == ExitReason.CONFIDENCE
+        more.append(computed() - outcome.rows)
+        told.append(outcome.thought.probe_rows)
+    assert more[0] == more[1]
+    assert told[1] == told[0] + 1

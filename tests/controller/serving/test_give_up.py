@@ -11,11 +11,12 @@ import pytest
 from controller.policy import FixedPolicy, Limits
 from controller.serving.reply import Channel
 from controller.serving.request import Close, ExitReason
-from models.kinds.kind import AnswerKind
+from models.formats.form import ChoiceFormat
+from models.kinds.kind import AnswerForm, AnswerKind
 from models.profile.give_up import GiveUpCurve, GiveUpLimit
 from models.thinking import Keep
 from models.tokenizer import ChatTokenizer
-from tests.support.serving_bench import BRIEF, ENDLESS, FORMAT, Bench
+from tests.support.serving_bench import BRIEF, CUES, ENDLESS, FORMAT, Bench
 from tests.support.tiny_models import Oracle
 
 Chain = Callable[..., Bench]
@@ -100,6 +101,21 @@ def test_an_earlier_trial_that_was_surer_is_the_answer(
         earlier += best is not heard.checkpoints[-1]
     bench.engine.ledger.verify(random_oracle)
     assert earlier > 0  # or the best trial is always the last here, and nothing was tried
+
+
+def test_a_sure_choice_that_is_cut_at_its_longest_gives_no_thought_up(
+    random_model: Path, tokenizer: ChatTokenizer
+) -> None:
+    low = GiveUpLimit(curve=GiveUpCurve(height=1e-6, rise=0.01), median=6.0)  # below all answers with a token
+    form = replace(FORMAT, choice=ChoiceFormat(suffix="~</think>[", stops=CUES.words, max_answer_tokens=2))
+    bench = Bench(random_model, tokenizer, policy=FixedPolicy(Limits(threshold=1.0, give_up=low, every=5)), form=form)
+    cut_after_whole = 0
+    for prompt in ("the answer", "and so", "it is", "who", "what then", "ever"):
+        heard = bench.ask(prompt, max_tokens=120, form=AnswerForm.CHOICE)
+        whole = [len(seen.log_probs) < 2 for seen in heard.checkpoints]
+        cut_after_whole += any(whole) and not all(whole[whole.index(True) :])
+        assert (heard.outcome.thought.exit_reason == ExitReason.HOPELESS) == (not heard.checkpoints[-1].log_probs)
+    assert cut_after_whole > 0  # or nothing was tried
 
 
 class Rising:

@@ -21,6 +21,7 @@ from engine.registry import AutoOptions, chosen, engine_options, open_engine
 from tests.support.engine_requests import decode, request, spec, tokens
 from tests.support.engines import engine_under_test, finish, needs_llama, probed
 from tests.support.ledger import Ledger
+from tests.support.row_counts import counting
 from tests.support.tiny_ggufs import WINDOW, load_gguf, save_gguf
 from tests.support.tiny_models import Oracle, save_model
 
@@ -265,3 +266,24 @@ def test_a_cache_of_its_own_bounds_each_sequence(model_directory: Callable[[str]
         engine.submit(request(240, 40))
     decode(engine, request(200, 40, seed=1), request(200, 40, seed=2))
     assert engine.occupied == 0
+
+
+@pytest.mark.parametrize("back", [0, 2])
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "apart"])
+def test_a_probe_tells_every_row_that_is_computed_for_it(
+    shared: bool, back: int, model_directory: Callable[[str], Path]
+) -> None:
+    engine = LlamaEngine(load_gguf("qwen3", model_directory), LlamaConfig(cells=512, max_batch=1, shared=shared))
+    ledger, computed = Ledger(engine), counting(engine)
+    sequence = ledger.submit(request(20, 60))
+    for _ in range(6):
+        ledger.step()
+    before = computed()
+    ledger.fork(sequence, spec(), back=back)
+    steps, answer = 0, None
+    while answer is None:
+        steps += 1
+        ledger.step()
+        answer = next((each.answer for each in ledger.asked.values()), None)
+    assert computed() - before == steps + answer.rows  # a row of the sequence in each step
+    assert answer.repeated == (not shared and not back)

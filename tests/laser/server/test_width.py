@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from experiments.evaluation.questions import bundled_questions
 from laser.server.config import load_config
@@ -23,10 +25,20 @@ REPLIES: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_dialect_tells_that_thoughts_raced(tmp_path: Path) -> None:
+def completion(reply: dict[str, Any]) -> int:
+    """Returns the tokens of a reply's completion in its dialect's words."""
+    told = reply.get("usage", reply)
+    names = ("completion_tokens", "output_tokens", "eval_count")
+    (found,) = {told[name] for name in names if name in told}
+    return int(found)
+
+
+def test_every_dialect_tells_that_thoughts_raced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="laser.gate")
     file = tmp_path / "serve.yaml"
     file.write_text(
         "policy: {kind: 'tests.support.race_policy:Threefold'}\nengine: {kind: torch, max_batch: 4}\nthreads: 1\n"
+        "vllm_metrics: true\n"
     )
     with running(load_config(file, {"model": bundled_model(), "name": "racer"})) as server:
 
@@ -35,18 +47,21 @@ def test_every_dialect_tells_that_thoughts_raced(tmp_path: Path) -> None:
             assert reply.status_code == 200, reply.text
             return reply
 
-        lost = 0
+        lost, used = 0, []
         for path, body in REPLIES.items():
-            laser = ask(path, body).json()["laser"]
+            reply = ask(path, body).json()
+            laser = reply["laser"]
             assert (path, laser["width"], laser["reproducible"]) == (path, 3, False)
             assert laser["raced_tokens"] > 0
             assert laser["ttft_ms"] == laser["total_ms"]
-            lost += laser["raced_tokens"]
+            assert 0 < laser["reasoning_tokens"] < completion(reply) - laser["raced_tokens"]
+            lost += laser["raced_rows"]
+            used.append(completion(reply))
 
         chat = REPLIES["/v1/chat/completions"]
         whole = ask("/v1/chat/completions", chat).json()
         alone = ask("/v1/chat/completions", chat | {"laser": {"answer": "open"}}).json()
-        lost += whole["laser"]["raced_tokens"]
+        lost += whole["laser"]["raced_rows"]
         assert (alone["laser"]["width"], alone["laser"]["raced_tokens"]) == (1, 0)
         usage = whole["usage"]
         assert usage["prompt_tokens"] == alone["usage"]["prompt_tokens"]
@@ -60,9 +75,14 @@ def test_every_dialect_tells_that_thoughts_raced(tmp_path: Path) -> None:
         ]
         said = "".join(choice["delta"].get("content") or "" for one in events for choice in one["choices"])
         assert said == whole["choices"][0]["message"]["content"]
-        lost += next(one["laser"]["raced_tokens"] for one in events if one.get("laser"))
+        lost += next(one["laser"]["raced_rows"] for one in events if one.get("laser"))
 
         metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
         assert f'laser_token_rows_total{{kind="raced"}} {lost}.0' in metrics
+        fields = [getattr(record, "fields", {}) for record in caplog.records]
+        told = [each["completion_tokens"] for each in fields if "reply" in each]
+        assert told[: len(used)] == used
+        assert f'vllm:generation_tokens_total{{model_name="racer"}} {sum(told)}.0' in metrics
+        assert "laser_tpot_seconds_count 1.0" in metrics  # of the one that had its thought alone
         limits = httpx.get(f"{server.url}/laser/controller", trust_env=False).json()["limits"]["any"]
         assert (limits["width"], limits["vote"]) == (3, True)

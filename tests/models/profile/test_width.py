@@ -181,5 +181,7 @@ def test_rules_that_cannot_be_are_refused(rule: dict[str, float], message: str) 
 def test_only_full_thoughts_race() -> None:
     with pytest.raises(ValueError, match="race is given, must stand alone"):
         OperatingPoint(threshold=0.9, budget=None, race=RULES[0])
+    with pytest.raises(ValueError, match="race is given, must stand alone"):
+        OperatingPoint(threshold=None, budget=None, skip=0.9, race=RULES[0])
     assert OperatingPoint(threshold=None, budget=None, race=RULES[2]).width == 5
     assert OperatingPoint(threshold=None, budget=None).width == 1

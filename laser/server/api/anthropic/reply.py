@@ -55,7 +55,8 @@ class MessagesUsage(BaseModel):
     """What the client has sent and the model has decoded for it, in tokens."""
 
     input_tokens: int  # what the client sent, in the chat template
-    output_tokens: int  # what the model decoded for the reply: thought, markers and answer
+    # what the model decoded for the reply: thought, markers and answer, and the thoughts that have lost a race for it
+    output_tokens: int
     output_tokens_details: ThinkingDetails  # of the output's tokens
     cache_creation_input_tokens: int = 0  # tokens kept for other requests: none
     cache_read_input_tokens: int = 0  # tokens read from a cache between requests: none
@@ -189,6 +190,6 @@ def _notice(kind: str, notice: BaseModel) -> bytes:
 def _usage(outcome: Outcome) -> MessagesUsage:
     return MessagesUsage(
         input_tokens=outcome.sent_tokens,
-        output_tokens=outcome.decoded_tokens,
+        output_tokens=outcome.generated_tokens,
         output_tokens_details=ThinkingDetails(thinking_tokens=outcome.thought.tokens),
     )

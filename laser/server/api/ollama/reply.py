@@ -34,7 +34,9 @@ class OllamaReply(BaseModel):
     load_duration: int | None = None  # ns of loading the model, which is loaded already: 0
     prompt_eval_count: int | None = None  # tokens that the client sent, in the chat template
     prompt_eval_duration: int | None = None  # ns from the turn in the queue to the first token
-    eval_count: int | None = None  # tokens that the model decoded for the reply: thought, markers and answer
+    # tokens that the model decoded for the reply: thought, markers and answer, and the thoughts that have lost a race
+    # for it
+    eval_count: int | None = None
     eval_duration: int | None = None  # ns from the first token to the last
     laser: LaserDetails | None = None  # how the thought went; null: the reply has not ended
 
@@ -50,7 +52,7 @@ def ended(identity: ReplyHeader, outcome: Outcome) -> dict[str, Any]:
         "load_duration": 0,
         "prompt_eval_count": outcome.sent_tokens,
         "prompt_eval_duration": int(max(0.0, first_s - outcome.queue_s) * NS),
-        "eval_count": outcome.decoded_tokens,
+        "eval_count": outcome.generated_tokens,
         "eval_duration": int(max(0.0, outcome.total_s - first_s) * NS),
         "laser": details(identity, outcome),
     }

@@ -111,3 +111,10 @@ def test_a_reply_votes_for_its_last_box_or_for_all_its_text() -> None:
     assert voted("first \\boxed{3}, no: \\boxed{ 1 + \\frac{1}{2} }.") == "1 + \\frac{1}{2}"
     assert voted(" the  answer\nis 7 ") == "the answer is 7"
     assert voted(" \n") == ""
+
+
+def test_long_replies_that_begin_alike_vote_for_what_they_end_with() -> None:
+    words = "We add the numbers one by one. " * 40
+    assert voted(words + "so 4") != voted(words + "so 5")
+    assert voted(words + "so 4") == voted("First. " + words + " so  4")
+    assert len(voted(words)) == 400

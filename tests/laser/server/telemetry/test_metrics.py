@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,23 @@ def test_every_429_and_every_stream_that_ends_so_counts_once() -> None:
     metrics.ended(gave_way)  # its status, 429, comes through `answered`
     metrics.answered("/v1/completions", 200)
     assert "laser_turned_away_total 2.0" in lines(metrics)
+
+
+def test_a_raced_reply_has_lost_thoughts_and_no_time_for_a_further_token() -> None:
+    metrics = Metrics("m", list, vllm=True)
+    raced = Outcome(
+        finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=9, put_in=2, thought=NO_THOUGHT,
+        queue_s=0.0, total_s=3.0, ttft_s=3.0, width=3, raced_rows=30, raced_tokens=26,
+    )  # fmt: skip
+    metrics.ended(raced)
+    told = lines(metrics)
+    assert 'laser_token_rows_total{kind="raced"} 30.0' in told
+    assert 'vllm:generation_tokens_total{model_name="m"} 33.0' in told
+    assert "laser_ttft_seconds_count 1.0" in told
+    assert "laser_tpot_seconds_count 0.0" in told
+    assert 'vllm:inter_token_latency_seconds_count{model_name="m"} 0.0' in told
+    metrics.ended(replace(raced, width=1, raced_rows=0, raced_tokens=0))
+    assert "laser_tpot_seconds_count 1.0" in lines(metrics)
 
 
 def test_words_of_the_server_are_a_kind_of_their_own() -> None:
