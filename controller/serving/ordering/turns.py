@@ -5,7 +5,8 @@ queue takes the place of the running thought that stands furthest behind it, if 
 priority. A paused thought goes on at a turn of its own: its tenant is not charged for what is left of it until then,
 and a place that frees goes to it or to the queue's head as the queue would choose between two that wait. So turns
 between tenants and priorities stay the queue's, the batch stays as full as without pauses, and nobody is overtaken by
-more than the order allows. A paused thought keeps its memory, which alone bounds how many are paused.
+more than the order allows. A paused thought keeps its memory, which alone bounds how many are paused, unless
+the engine names a number (`Capabilities.most_paused`).
 
 No thought pauses while the batch has a place. A step of b rows takes a + c·b: without the row of one the others gain
 c·(b − 1) a step, and that one loses a for each row that it makes up later, and those beside it then lose c again. So it
@@ -116,7 +117,7 @@ class ServingTurns:
         head = self._admission.head()
         if head is None:
             return None
-        if self._pauses and not self._admission.slot_free(running) and self._in_engine.has_room(head.together.cells):
+        if self._pauses and not self._admission.slot_free(running):
             running -= self._make_way(head, step)
         return self._admission.next(running, lambda lead: self._in_engine.fits(lead.together.cells))
 
@@ -135,14 +136,19 @@ class ServingTurns:
         return running
 
     def _make_way(self, head: ActiveRequest, step: int) -> int:
-        """Pauses the running thought that stands furthest behind the queue's head; returns how many: 1, or 0."""
+        """Pauses the running thought that stands furthest behind the queue's head; returns how many: 1, or 0.
+
+        None pauses where the engine could not begin the head even so.
+        """
+        if not self._in_engine.may_pause or not self._in_engine.has_room(head.together.cells):
+            return 0
         behind = [(self._place(active), active.id, active) for active in self._in_engine if _may_pause(active, head)]
         place, _, last = max(behind, default=(-math.inf, 0, head))
         if place <= head.claim.place:
             return 0
-        left = self._left(last)
-        self._in_engine.pause(last, step, left)
-        self._admission.defer(last.claim, left)
+        left = min(self._left(last), max(0.0, last.claim.cost - last.cost))  # it was charged for no more than that
+        self._in_engine.pause(last, step)
+        last.defer(self._admission.defer(last.claim, left))
         return 1
 
     def _rank(self, paused: ActiveRequest) -> tuple[bool, float, int, float, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
 from controller.serving.request import ExitReason
 from engine.base import UnsupportedError
+from tests.support.engines import needs_llama
 from tests.support.serving_bench import ENDLESS, Bench, Heard
 
 Chain = Callable[..., Bench]
@@ -163,6 +165,50 @@ def test_an_engine_that_cannot_pause_is_refused_by_name(chain: Chain) -> None:
     engine = ParrotEngine(tuple(range(5, 60)), 432, ParrotOptions(cells=4096, max_batch=1))
     with pytest.raises(UnsupportedError, match="pauses is true, but thoughts cannot pause: the parrot engine"):
         bench(chain, head_start_s=math.inf, pauses=True, engine=engine)
+
+
+def test_a_key_whose_thoughts_pause_is_charged_what_they_cost(chain: Chain) -> None:
+    """Replies were short of late, so little is charged at first; far more is foretold to be left of the long one."""
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    heard = [asked(one, 3)]
+    one.run()
+    for rows in (60, 30):
+        heard.append(asked(one, rows))
+        one.tick(5)
+    assert one.engine.load().paused == 1
+    one.run()
+    cost = sum(each.outcome.prompt_tokens + each.outcome.rows for each in heard)
+    assert one.loop._admission.start(Claim()) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(("places", "most", "rows"), [(1, 1, (60, 40, 20)), (2, 1, (60, 50, 40, 30, 20))])
+def test_no_more_pause_than_the_engine_can_keep(
+    chain: Chain, random_model: Path, tmp_path: Path, places: int, most: int, rows: tuple[int, ...]
+) -> None:
+    """Each newcomer would go before all that run; llama.cpp holds no more sequences than it was opened for."""
+    needs_llama()
+    from engine.gguf.convert import StoredType, convert
+    from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
+    from engine.llamacpp.engine import LlamaEngine
+    from engine.llamacpp.model import LlamaModel, LoadSettings
+
+    for _ in convert(random_model, tmp_path / "random.gguf", StoredType.F32, tokenizer=False):
+        pass
+    config = LlamaConfig(
+        cells=1024, max_batch=places, paused=most, kv_type=KVType.F32, flash_attention=FlashAttention.OFF
+    )
+    engine = LlamaEngine(LlamaModel(tmp_path / "random.gguf", LoadSettings(repack=False)), config)
+    slots = AdmissionLimits(slots=places)
+    one = bench(chain, head_start_s=math.inf, pauses=True, engine=engine, admission=slots)
+    heard, paused = [], 0
+    for length in rows:
+        heard.append(asked(one, length))
+        one.tick(3)
+        paused = max(paused, one.engine.load().paused)
+        assert one.engine.load().waiting == 0
+    assert paused == most
+    one.run()
+    assert [each.outcome.thought.tokens for each in heard] == list(rows)
 
 
 @pytest.mark.parametrize("claim", [{"tenant": "other"}, {"priority": -1}])
