@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.policy import FixedPolicy, Limits
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
-from controller.serving.ordering.order import Order
+from controller.serving.ordering.order import Order, OrderError
 from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
 from controller.serving.request import ExitReason
@@ -240,6 +242,49 @@ def test_what_does_not_think_or_has_a_small_budget_of_its_own_is_short(chain: Ch
     assert [name for name, _ in one.loop.queue.turns] == ["none", "small", "long"]
 
 
+@pytest.mark.parametrize(
+    ("ease", "own", "first"), [(0.95, {}, "likely"), (0.8, {}, "other"), (0.95, {"budget": 60}, "other")]
+)
+def test_a_prompt_that_is_answered_at_once_is_short(chain: Chain, ease: float, own: dict[str, int], first: str) -> None:
+    """If the policy says so, and the request leaves it to the policy."""
+    policy = FixedPolicy(Limits(skip=0.9))
+    one = bench(chain, head_start_s=math.inf, policy=policy)
+    asked(one, 60)
+    one.tick()
+    one.queue(max_tokens=120, name="other", budget=30, claim=Claim(length=30.0))
+    _, likely = one.queue(max_tokens=120, name="likely", ease=ease, claim=Claim(length=60.0), **own)
+    one.tick()
+    assert next(name for name, _ in one.loop.queue.turns) == first
+    one.run()
+    assert (likely.outcome.thought.exit_reason == ExitReason.SKIPPED) == (first == "likely")
+
+
+def test_of_a_thought_no_more_is_foretold_than_its_max_tokens_leave(chain: Chain) -> None:
+    """Far more is forecast, but 35 of its 120 tokens are left: it does not pause for a request of 40."""
+    told = replace(forecast(200.0), answer_rows=60.0)
+    order = ServingOrder(order=Order(head_start_s=math.inf, usual_rows=40.0), forecast=told, pauses=True)
+    one = chain(ENDLESS, order=order, max_batch=1, admission=AdmissionLimits(slots=1))
+    one.queue(max_tokens=120)
+    one.tick(85)
+    one.queue(max_tokens=40)
+    one.tick()
+    assert one.engine.load().paused == 0
+    one.run()
+
+
+def test_a_paused_thought_is_told_as_paused_and_not_as_waiting(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    for rows in (60, 20):
+        asked(one, rows)
+        one.tick(5)
+    told = one.loop.status()
+    assert (told.load.running, told.load.waiting, told.load.paused) == (1, 0, 1)
+    asked(one, 50)
+    one.tick()
+    assert (one.loop.status().load.waiting, one.loop.queue.waiting) == (1, 1)
+    one.run()
+
+
 def test_steps_in_which_a_thought_was_paused_are_none_of_its_own(chain: Chain) -> None:
     one = bench(chain, head_start_s=math.inf, pauses=True)
     for rows in (60, 20):
@@ -271,6 +316,8 @@ def decoded(bench: Bench) -> int:
 
 
 def test_an_order_needs_to_know_of_rows() -> None:
-    with pytest.raises(ValueError, match="need a forecast"):
+    with pytest.raises(OrderError, match="need a forecast"):
         ServingOrder(order=Order(head_start_s=1.0))
+    with pytest.raises(OrderError, match="need a forecast"):
+        ServingOrder.of(None, head_start_s=5.0)
     assert ServingOrder.of(None, head_start_s=0.0) == ServingOrder()
