@@ -249,6 +249,20 @@ def test_more_sequences_than_llama_cpp_tells_apart_are_refused_with_those_that_p
         LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=60, paused=40))
 
 
+@pytest.mark.parametrize(
+    ("max_batch", "paused", "told"),
+    [
+        (32, 300, "paused is 300, must be at most 53 with llama.cpp and this model with max_batch at 32"),
+        (90, 300, "max_batch is 90 and paused is 300, must be at most 85 together with llama.cpp and this model"),
+    ],
+)
+def test_more_pauses_than_llama_cpp_can_hold_are_refused_with_a_limit_that_can_be_kept(
+    windowed: LlamaModel, max_batch: int, paused: int, told: str
+) -> None:
+    with pytest.raises(CapacityError, match=told):
+        LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=max_batch, paused=paused))
+
+
 def test_a_model_with_a_window_shares_its_cache(windowed: LlamaModel) -> None:
     with pytest.raises(
         UnsupportedModelError, match="shared_cache is false, must be true: not every layer sees all tokens"
