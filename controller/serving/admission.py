@@ -149,7 +149,7 @@ class Admission(Generic[T]):
         return self._queue.pop()
 
     def defer(self, claim: Claim, left: float) -> float:
-        """Takes back the charge for the `left` tokens of a request that pauses; returns how many were charged."""
+        """Takes back the charge for the `left` tokens of a request that pauses; returns how many had been charged."""
         return self._queue.defer(claim, left)
 
     def go_on(self, claim: Claim, refunded: float) -> None:

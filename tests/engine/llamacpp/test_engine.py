@@ -16,7 +16,7 @@ from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
 from engine.llamacpp.engine import LlamaEngine
 from engine.llamacpp.model import LlamaModel, LoadSettings
 from engine.llamacpp.options import LlamaOptions
-from engine.registry import AutoOptions, chosen, engine_options, open_engine
+from engine.registry import AutoOptions, check_gguf, chosen, engine_options, open_engine
 from tests.support.engine_requests import decode, request, spec, tokens
 from tests.support.engines import engine_under_test, finish, needs_llama, probed
 from tests.support.ledger import Ledger
@@ -201,6 +201,13 @@ def test_a_directory_of_safetensors_is_not_for_llama_cpp(tmp_path: Path) -> None
     directory = save_model(tmp_path, "llama")
     with pytest.raises(UnsupportedModelError, match="the llamacpp engine decodes GGUF files, and this is none"):
         open_engine(directory, engine_options("llamacpp", {}))
+
+
+def test_pauses_are_refused_before_anything_of_a_file_is_loaded_where_auto_keeps_none(file: Path) -> None:
+    check_gguf(file, AutoOptions())
+    with pytest.raises(UnsupportedError, match=r"the llamacpp engine has no pauses \(its option `paused` is 0\)"):
+        check_gguf(file, AutoOptions(), pauses=True)
+    check_gguf(file, LlamaOptions(paused=8), pauses=True)
 
 
 def test_an_option_that_llama_cpp_lacks_is_refused_where_auto_has_chosen_it(file: Path) -> None:
