@@ -87,7 +87,7 @@ class RowForecast:
         if limits.budget == self.budgets[j]:  # else it is shorter than the tables' next
             most = max(most, mean)  # of this class
         if length > 0.0:
-            mean *= length / self.mean[0][at][0][0]
+            mean = max(LEAST, mean * length / self.mean[0][at][0][0])
         return max(LEAST, min(mean_excess(mean, spread, attained), most - attained))
 
     def _point(self, limits: Limits) -> tuple[int, int]:

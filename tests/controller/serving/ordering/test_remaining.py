@@ -76,6 +76,10 @@ def test_no_more_rows_are_foretold_than_the_budget_leaves(
         assert found <= max(LEAST, max(own, budget + forecast.answer_rows) - attained)
 
 
+def test_a_thought_of_next_to_nothing_is_foretold_a_row(forecast: RowForecast) -> None:
+    assert forecast.rows("easy", Limits(), length=5e-324, attained=1.0) == LEAST
+
+
 def test_a_budget_of_the_tables_foretells_no_more_than_the_next_shorter_one_and_a_row() -> None:
     forecast = RowForecast(
         classes=("easy",), thresholds=(None,), budgets=(None, 100), curves=(None,), mean=((((200.0, 110.0),),) * 2,),
