@@ -265,6 +265,7 @@ class Capabilities:
     batch_invariant: bool = False  # a row's logits are the same to the last bit whatever is beside it
     drafts: bool = False  # several tokens are proposed and checked in one pass
     pausing: bool = False  # a sequence may keep its memory and leave its place in the batch: `Engine.pause`
+    most_paused: int | None = None  # sequences that may be paused while others begin; None: as many as memory holds
     growing: bool = False  # sequences take cells as they grow; else, from their start, all that they may need
     # rows that probes may cost for each token of a thought, so that they take little of its time; None: any
     probe_rows: float | None = None
@@ -358,7 +359,8 @@ class Engine(Protocol):
     def pause(self, sequence: SequenceId) -> None:
         """Take a decoding sequence out of the batch; it keeps its memory, and another may take its place.
 
-        An engine that allocates memory as sequences grow may take it back meanwhile: then it is computed again.
+        An engine that allocates memory as sequences grow may take it back meanwhile: then it is computed again. While
+        more than `Capabilities.most_paused` are paused, those that wait may not begin.
 
         Until it goes on it gets no token and cannot be forked or forced; its stops, bans and constraint may change. An
         ended probe on it lapses. A paused sequence stays so. Raises SequenceError if the sequence is not decoding or

@@ -31,6 +31,8 @@ FIRST, ELSE = "exllama", "torch"
 """What `auto` tries, and what it takes where the first cannot serve the model."""
 OF_GGUF = "llamacpp"
 """What `auto` takes for a GGUF file, which no other engine reads."""
+NO_PAUSES = f"pauses is true, but thoughts cannot pause: the {OF_GGUF} engine has no pauses (its option `paused` is 0)"
+"""What is wrong with pauses where llama.cpp keeps no places for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +95,16 @@ def open_engine(directory: Path, options: EngineOptions) -> Opened:
     return fitted(directory, options).open(directory)
 
 
-def check_gguf(model: Path | None, options: EngineOptions) -> None:
+def check_gguf(model: Path | None, options: EngineOptions, *, pauses: bool = False) -> None:
     """Raises EngineError or GGUFError for a GGUF file that llama.cpp cannot decode; loads nothing of it.
 
+    `pauses`: whether thoughts are to pause, which they cannot where `options` leave the choice of the engine to auto.
     Other models pass, None, the bundled one, among them, and so do those that `options` leave to another engine.
     """
     if model is not None and options.kind in (AUTO, OF_GGUF) and find_gguf(model) is not None:
         engine_options(OF_GGUF, {}).check(model)
+        if pauses and options.kind == AUTO:
+            raise UnsupportedError(NO_PAUSES)
 
 
 def chosen(directory: Path) -> str:

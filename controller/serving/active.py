@@ -182,8 +182,7 @@ class ActiveRequest(RequestPhases):
     @property
     def answers_at_once(self) -> bool:
         """Whether the policy has the prompt answered without thought, and the request leaves that to it."""
-        request = self.request
-        return request.left_to_policy and request.calls is None and self.in_force.skips(request.ease)
+        return self.request.answered_at_once(self.in_force)
 
     def _may_be_probed(self, rule: ExitRule) -> bool:
         """Whether the rule's probes are wanted: trial answers, only where one can stand for the reply."""

@@ -148,13 +148,13 @@ class Admission(Generic[T]):
             return None
         return self._queue.pop()
 
-    def defer(self, claim: Claim, left: float) -> None:
-        """Takes back the charge for the `left` tokens of a request that pauses."""
-        self._queue.defer(claim, left)
+    def defer(self, claim: Claim, left: float) -> float:
+        """Takes back the charge for the `left` tokens of a request that pauses; returns how many had been charged."""
+        return self._queue.defer(claim, left)
 
-    def go_on(self, claim: Claim, left: float) -> None:
-        """Charges for the `left` tokens of a paused request that goes on."""
-        self._queue.go_on(claim, left)
+    def go_on(self, claim: Claim, refunded: float) -> None:
+        """Charges a paused request that goes on for the tokens that were `refunded` when it paused."""
+        self._queue.go_on(claim, refunded)
 
     def start(self, claim: Claim) -> float:
         """Returns the virtual time at which the tenant's next request starts: the smallest is served first."""

@@ -42,18 +42,24 @@ class EngineRequests:
         self._engine.capabilities.need("pausing", "pauses is true, but thoughts cannot pause")
 
     @property
+    def may_pause(self) -> bool:
+        """Whether the engine may have one more of them paused, and yet begin others."""
+        most = self._engine.capabilities.most_paused
+        return most is None or len(self.paused) < most
+
+    @property
     def can_sample(self) -> bool:
         """Whether the engine can sample a sequence at a temperature."""
         return self._engine.capabilities.sampling
 
-    def pause(self, active: ActiveRequest, step: int, left: float) -> None:
+    def pause(self, active: ActiveRequest, step: int) -> None:
         """Has a request's sequence keep its memory and get no more tokens, so that another takes its place.
 
-        `step`: the loop's; `left`: the tokens that it still needs, about.
+        `step`: the loop's.
         """
         assert active.sequence is not None
         self._engine.pause(active.sequence)
-        active.pause(step, left)
+        active.pause(step)
 
     def resume(self, active: ActiveRequest, step: int) -> None:
         """Has a paused request's sequence go on."""

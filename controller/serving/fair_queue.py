@@ -7,7 +7,9 @@ however long their queues are, and none is starved. A request's true cost is kno
 then. Priorities order only a tenant's own requests, so no tenant gains on others by declaring all requests urgent.
 
 An item that was taken out may be deferred: its tenant is not charged for what is left of it until it goes on, and then
-is again, at a turn of its own. So a tenant that has its items wait for one another gains nothing on others either.
+is again, at a turn of its own. What v has passed of a charge has been waited for, and is not given back, else S would
+lie at v all the same and it would be charged twice. So a tenant that has its items wait for one another neither gains
+nor loses by it.
 """
 
 from __future__ import annotations
@@ -101,15 +103,26 @@ class FairQueue(Generic[T]):
         self._clean()
         return place.item
 
-    def defer(self, claim: Claim, left: float) -> None:
-        """Refunds the tenant `left`, the cost of what is left of an item that was taken out and does not go on yet."""
-        self._tenants[claim.tenant].ends -= left / claim.weight
+    def defer(self, claim: Claim, left: float) -> float:
+        """Refunds what was charged for `left`, the rest of an item that was taken out and does not go on yet.
 
-    def go_on(self, claim: Claim, left: float) -> None:
-        """Charges the tenant `left`, the cost of what is left of a deferred item, whose turn has come again."""
+        Returns what was refunded, at most `left`: F falls no lower than v.
+        """
         tenant = self._tenants[claim.tenant]
-        self._virtual = max(self._virtual, tenant.ends)
-        tenant.ends = self._virtual + left / claim.weight
+        refunded = min(left / claim.weight, max(0.0, tenant.ends - self._virtual))
+        tenant.ends -= refunded
+        return refunded * claim.weight
+
+    def go_on(self, claim: Claim, refunded: float) -> None:
+        """Charges what was `refunded` for a deferred item, which goes on: at its turn, or before it.
+
+        At its turn v becomes its S, as with `pop`; v never overtakes a waiting tenant's S.
+        """
+        tenant = self._tenants[claim.tenant]
+        start = tenant.starts(self._virtual)
+        if all(start <= other.starts(self._virtual) for other in self._tenants.values() if other.waiting):
+            self._virtual = start
+        tenant.ends = start + refunded / claim.weight
 
     def start(self, claim: Claim) -> float:
         """Returns the virtual time at which the tenant's next item starts: S of its first waiting or deferred one."""

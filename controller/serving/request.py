@@ -119,6 +119,10 @@ class ReasoningRequest:
         """Whether the policy alone limits its thought."""
         return self.thinking and self.early_exit and self.tried and self.budget is None and self.fixed is None
 
+    def answered_at_once(self, limits: Limits) -> bool:
+        """Whether a policy of these limits has it answered without thought, as it leaves to the policy."""
+        return self.left_to_policy and self.calls is None and limits.skips(self.ease)
+
     def alone(self, choice: int) -> ReasoningRequest:
         """Returns the request for one of its choices, counted from 0."""
         if not choice:

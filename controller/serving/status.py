@@ -73,7 +73,7 @@ class LoopTally:
         """Returns the loop's state; `requests`: those that wait or run."""
         return LoopStatus(
             at_s=now,
-            load=replace(load, waiting=len(requests) - load.running),
+            load=replace(load, waiting=len(requests) - load.running - load.paused),
             drain_s=queue.drain_s,
             turned_away=queue.turned_away,
             arrived=self.arrived,

@@ -44,6 +44,17 @@ def _free(handle: int, model: LlamaModel) -> None:
     model.library.llama_free(handle)
 
 
+def _too_many(config: LlamaConfig, most: int) -> str:
+    """Returns which setting must be smaller, where no more than `most` sequences can be held."""
+    batch, paused, model = config.max_batch, config.paused, "with llama.cpp and this model"
+    if paused < most:
+        beside = f" with paused at {paused}" if paused else ""
+        return f"max_batch is {batch}, must be at most {most - paused} {model}{beside}"
+    if batch <= most:
+        return f"paused is {paused}, must be at most {most - batch} {model} with max_batch at {batch}"
+    return f"max_batch is {batch} and paused is {paused}, must be at most {most} together {model}"
+
+
 class LlamaContext:
     """A context of `config`'s sizes; it is freed with its last reference."""
 
@@ -51,11 +62,7 @@ class LlamaContext:
         """`ids`: how many sequences there can be at once. Raises CapacityError if there is no memory for the cache."""
         self._model, self._library = model, model.library
         if ids > MOST_SEQUENCES:
-            most = MOST_SEQUENCES * config.held // ids - config.paused
-            beside = f" with paused at {config.paused}" if config.paused else ""
-            raise CapacityError(
-                f"max_batch is {config.max_batch}, must be at most {most} with llama.cpp and this model{beside}"
-            )
+            raise CapacityError(_too_many(config, MOST_SEQUENCES * config.held // ids))
         self._handle = self._created(config, ids)
         self._finalizer = weakref.finalize(self, _free, self._handle, model)
         self._finalizer.atexit = False  # the process's end frees all

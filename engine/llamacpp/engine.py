@@ -49,6 +49,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
             token_log_probs=True,
             trim=not model.recurrent,
             pausing=self._config.paused > 0,
+            most_paused=self._config.paused,
             probe_rows=probe_rows,
             kept_by={} if self._config.paused else {"pausing": "its option `paused` is 0"},
         )

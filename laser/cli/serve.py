@@ -321,7 +321,7 @@ def _serve_here(config: ServeConfig, listener: socket.socket, ready: Callable[[S
     from laser.server.run import run
     from laser.server.telemetry.startup import loading, tell
 
-    check_gguf(config.model, config.engine_options)
+    check_gguf(config.model, config.engine_options, pauses=config.pauses)
     with loading(config) as stage, errors_in_one_line(ValueError):
         stage("libraries")
         from laser.server.deployment import deploy

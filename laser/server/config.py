@@ -18,7 +18,17 @@ from controller.policies.load_aware import BudgetsOnly
 from controller.policies.none import FullThought, NoThinking
 from controller.policies.registry import FLAT, POLICIES, AnyPolicy, from_options, kind_of, stated
 from engine.options import EngineOptions, default_threads
-from engine.registry import ENGINES, AutoOptions, CacheType, Dtype, Runner, engine_options, options_of
+from engine.registry import (
+    ENGINES,
+    NO_PAUSES,
+    OF_GGUF,
+    AutoOptions,
+    CacheType,
+    Dtype,
+    Runner,
+    engine_options,
+    options_of,
+)
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
 from models.files.checks import positive
@@ -184,6 +194,11 @@ def unused(config: ServeConfig) -> Iterator[str]:
         yield f"head_start_s is {config.head_start_s:g}, but shortest_first is true: its head start is unlimited"
     if config.pauses and config.orders == 0.0:
         yield "pauses is true, but head_start_s is 0: nobody goes before those that came first"
+    kept = getattr(config.engine, "paused", None) if config.engine.kind == OF_GGUF else None
+    if config.pauses and kept == 0:
+        yield NO_PAUSES
+    if kept and not config.pauses:
+        yield f"engine.paused is {kept}, but pauses is false: memory is kept for thoughts that never pause"
     if config.vllm_metrics and not config.metrics:
         yield "vllm_metrics is true, but metrics is false: there are none"
     if config.public and config.keys is not None:

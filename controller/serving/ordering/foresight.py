@@ -12,7 +12,7 @@ UNTHOUGHT = Limits(budget=0)  # of a request that does not think
 
 def limits_of(request: ReasoningRequest, policy: Limits) -> Limits:
     """Returns a request's limits, where the policy's are `policy`."""
-    if not request.thinking:
+    if not request.thinking or request.answered_at_once(policy):
         return UNTHOUGHT
     limits = request.fixed or policy
     if not (request.early_exit and request.tried):

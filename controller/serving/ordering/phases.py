@@ -16,7 +16,7 @@ class RequestPhases:
     started_s: float | None = None  # when its prefill began; None: not yet
     first_token_s: float | None = None  # None: no token yet
     paused_step: int | None = None  # the loop's step count when it gave its place away; None: it has not
-    deferred: float = 0.0  # tokens that it is not charged for while it is paused
+    deferred: float = 0.0  # tokens that it was charged for, and is not while it is paused
 
     def enter(self, sequence: SequenceId) -> None:
         """The engine has the request, as `sequence`."""
@@ -31,9 +31,13 @@ class RequestPhases:
         """Whether the engine keeps its memory and decodes others."""
         return self.paused_step is not None
 
-    def pause(self, step: int, left: float) -> None:
-        """It gives its place away, after the loop's step `step`, with about `left` tokens to go."""
-        self.paused_step, self.deferred = step, left
+    def pause(self, step: int) -> None:
+        """It gives its place away, after the loop's step `step`."""
+        self.paused_step = step
+
+    def defer(self, refunded: float) -> None:
+        """The charge for `refunded` of its tokens has been taken back until it goes on."""
+        self.deferred = refunded
 
     def resume(self, step: int) -> None:
         """It goes on; the steps between count for nothing."""

@@ -83,12 +83,12 @@ class RowForecast:
         mean, spread = self.mean[c][at][i][j], self.spread[at][i][j]
         if limits.index is not None and limits.index.price in self.prices:
             mean = self.priced[at][1 + self.prices.index(limits.index.price)][j]
+        most = math.inf if limits.budget is None else limits.budget + self.answer_rows
+        if limits.budget == self.budgets[j]:  # else it is shorter than the tables' next
+            most = max(most, mean)  # of this class
         if length > 0.0:
-            mean *= length / self.mean[0][at][0][0]
-        rows = mean_excess(mean, spread, attained)
-        if limits.budget != self.budgets[j] and limits.budget is not None:  # it is shorter than the tables' next
-            rows = min(rows, limits.budget + self.answer_rows - attained)
-        return max(LEAST, rows)
+            mean = max(LEAST, mean * length / self.mean[0][at][0][0])
+        return max(LEAST, min(mean_excess(mean, spread, attained), most - attained))
 
     def _point(self, limits: Limits) -> tuple[int, int]:
         """Returns where the tables hold the laxest point that is at least as strict as the limits."""

@@ -4,8 +4,13 @@ Where pauses are on, running, paused and waiting requests share one order: at a 
 queue takes the place of the running thought that stands furthest behind it, if both are of the same tenant and
 priority. A paused thought goes on at a turn of its own: its tenant is not charged for what is left of it until then,
 and a place that frees goes to it or to the queue's head as the queue would choose between two that wait. So turns
-between tenants and priorities stay the queue's, the batch stays as full as without pauses, and nobody is overtaken by
-more than the order allows. A paused thought keeps its memory, which alone bounds how many are paused.
+between tenants and priorities stay the queue's where memory does not bind, the batch stays as full as without pauses,
+and nobody is overtaken by more than the order allows.
+
+A paused thought keeps its memory, which alone bounds how many are paused, unless the engine names a number
+(`Capabilities.most_paused`). Where memory binds, turns are not the queue's: what one tenant's paused thoughts hold,
+another's request may have to wait for, until enough of them have ended. Nobody knows of it when they pause, and to
+keep room for the largest request that may come would mean that none pauses: in most caches that is all cells.
 
 No thought pauses while the batch has a place. A step of b rows takes a + c·b: without the row of one the others gain
 c·(b − 1) a step, and that one loses a for each row that it makes up later, and those beside it then lose c again. So it
@@ -43,7 +48,7 @@ class ServingOrder:
 
     def __post_init__(self) -> None:
         if self.forecast is None and (self.order.head_start_s or self.pauses):
-            raise ValueError("a head start and pauses need a forecast of requests' rows, which a profile gives")
+            raise OrderError("a head start and pauses need a forecast of requests' rows, which a profile gives")
 
     @property
     def name(self) -> OrderName:
@@ -67,7 +72,10 @@ class ServingOrder:
 
     @classmethod
     def of(cls, profile: Profile | None, *, head_start_s: float, pauses: bool = False) -> ServingOrder:
-        """Returns the order by what a profile tells of requests' rows; None: it tells nothing. Raises OrderError."""
+        """Returns the order by what a profile tells of requests' rows. Raises OrderError.
+
+        `profile` None: it tells nothing, so that there is no order but first come, first served.
+        """
         if pauses and not head_start_s:
             raise OrderError("pauses is true, but head_start_s is 0: nobody goes before those that came first")
         if profile is None or not head_start_s:
@@ -108,7 +116,7 @@ class ServingTurns:
         rows = 0.0
         if self._forecast is not None:
             rows = self._forecast.rows(request.difficulty, self._foreseen(request), length=request.claim.length)
-        return replace(request.claim, cost=cost, place=self._order.place(now, _at_most(request, rows)))
+        return replace(request.claim, cost=cost, place=self._order.place(now, min(rows, float(request.max_tokens))))
 
     def next(self, step: int) -> ActiveRequest | None:
         """Takes the request out of the queue that begins now, and returns it; None: none does. `step`: the loop's."""
@@ -116,7 +124,7 @@ class ServingTurns:
         head = self._admission.head()
         if head is None:
             return None
-        if self._pauses and not self._admission.slot_free(running) and self._in_engine.has_room(head.together.cells):
+        if self._pauses and not self._admission.slot_free(running):
             running -= self._make_way(head, step)
         return self._admission.next(running, lambda lead: self._in_engine.fits(lead.together.cells))
 
@@ -135,14 +143,19 @@ class ServingTurns:
         return running
 
     def _make_way(self, head: ActiveRequest, step: int) -> int:
-        """Pauses the running thought that stands furthest behind the queue's head; returns how many: 1, or 0."""
+        """Pauses the running thought that stands furthest behind the queue's head; returns how many: 1, or 0.
+
+        None pauses where the engine could not begin the head even so.
+        """
+        if not self._in_engine.may_pause or not self._in_engine.has_room(head.together.cells):
+            return 0
         behind = [(self._place(active), active.id, active) for active in self._in_engine if _may_pause(active, head)]
         place, _, last = max(behind, default=(-math.inf, 0, head))
         if place <= head.claim.place:
             return 0
-        left = self._left(last)
-        self._in_engine.pause(last, step, left)
-        self._admission.defer(last.claim, left)
+        left = min(self._left(last), max(0.0, last.claim.cost - last.cost))  # it was charged for no more than that
+        self._in_engine.pause(last, step)
+        last.defer(self._admission.defer(last.claim, left))
         return 1
 
     def _rank(self, paused: ActiveRequest) -> tuple[bool, float, int, float, int]:
@@ -173,12 +186,7 @@ class ServingTurns:
         rows = self._forecast.rows(
             request.difficulty, active.in_force, length=active.claim.length, attained=float(active.rows)
         )
-        return _at_most(request, rows)
-
-
-def _at_most(request: ReasoningRequest, rows: float) -> float:
-    """Returns the rows that are foretold of a request, as far as its max_tokens allow them."""
-    return min(rows, float(request.max_tokens))
+        return min(rows, float(active.room))
 
 
 def _alike(one: ActiveRequest, other: ActiveRequest) -> bool:
@@ -188,6 +196,6 @@ def _alike(one: ActiveRequest, other: ActiveRequest) -> bool:
 
 def _may_pause(active: ActiveRequest, head: ActiveRequest) -> bool:
     """Whether a request that the engine has may pause for the queue's head: a thought that goes on and has time."""
-    alone = active.request.choices == 1 and active.deadline_s is None
+    alone = active.request.choices == len(active.together) == 1 and active.deadline_s is None
     going_on = active.thinking and active.tokens > 0 and active.exit_reason is None and not active.ending
     return alone and going_on and active.probe is None and not active.paused and _alike(active, head)

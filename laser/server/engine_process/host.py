@@ -121,7 +121,7 @@ class Host:
         from laser.server.telemetry.startup import loading, tell
 
         try:
-            check_gguf(config.model, config.engine_options)
+            check_gguf(config.model, config.engine_options, pauses=config.pauses)
             with loading(config) as stage:
 
                 def begun(name: str) -> None:

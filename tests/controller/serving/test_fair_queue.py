@@ -195,7 +195,7 @@ def test_a_tenant_gains_nothing_by_items_that_are_deferred() -> None:
         queue.push(f"a{number}", Claim(tenant="a", cost=10.0))
     mine = Claim(tenant="a", cost=10.0)
     assert queue.pop() == "a0"
-    queue.defer(mine, 8.0)
+    assert queue.defer(mine, 8.0) == 8.0
     assert queue.pop() == "a1"
     queue.push("b", Claim(tenant="b", cost=10.0))
     assert queue.start(Claim(tenant="b")) < queue.start(mine)  # a has had 2 and 10
@@ -207,3 +207,67 @@ def test_a_tenant_gains_nothing_by_items_that_are_deferred() -> None:
     assert queue.start(mine) == before + 8.0
     queue.settle(mine, 10.0)
     assert queue.start(mine) == before + 8.0
+
+
+def test_no_more_is_refunded_than_was_charged() -> None:
+    """What is left was foretold far too long; what was charged again is what it cost."""
+    queue: FairQueue[str] = FairQueue()
+    mine = Claim(tenant="a", cost=100.0)
+    queue.push("a", mine)
+    queue.pop()
+    refunded = queue.defer(mine, 5000.0)
+    assert refunded == 100.0
+    queue.go_on(mine, refunded)
+    queue.settle(mine, 300.0)
+    assert queue.start(mine) == 300.0
+
+
+def test_what_was_waited_for_already_is_not_charged_again() -> None:
+    """Of the charge of 100 the others' turns have passed 60: only 40 are left to be given back."""
+    queue: FairQueue[str] = FairQueue()
+    mine, short, others = (Claim(tenant=name, cost=cost) for name, cost in (("a", 100.0), ("a", 10.0), ("b", 60.0)))
+    queue.push("a", mine)
+    queue.pop()
+    for _ in range(2):
+        queue.push("b", others)
+        queue.pop()
+    refunded = queue.defer(mine, 90.0)
+    assert refunded == 40.0
+    queue.push("a short", short)
+    queue.pop()
+    queue.settle(short, 10.0)
+    queue.go_on(mine, refunded)
+    queue.settle(mine, 100.0)
+    assert queue.start(mine) == 110.0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 1000), st.integers(1, 2000)), max_size=40))
+def test_a_tenant_is_charged_as_if_nothing_had_been_deferred(moves: list[tuple[bool, int, int]]) -> None:
+    """In whatever order its items begin, are deferred, however much is foretold to be left, and go on."""
+    queue: FairQueue[int] = FairQueue()
+    deferred: list[tuple[Claim, float]] = []
+    charged = 0
+    for begins, cost, left in moves:
+        if begins:
+            claim = Claim(cost=cost)
+            queue.push(0, claim)
+            queue.pop()
+            charged += cost
+            deferred.append((claim, queue.defer(claim, left)))
+        elif deferred:
+            queue.go_on(*deferred.pop(0))
+    for claim, refunded in deferred:
+        queue.go_on(claim, refunded)
+    assert queue.start(Claim()) == charged
+
+
+def test_who_goes_on_before_its_turn_does_not_push_the_waiting_back() -> None:
+    queue: FairQueue[str] = FairQueue()
+    mine, long, theirs = (Claim(tenant=name, cost=cost) for name, cost in (("a", 10.0), ("a", 100.0), ("b", 1.0)))
+    for name, claim in (("a", mine), ("a long", long)):
+        queue.push(name, claim)
+        queue.pop()
+    refunded = queue.defer(mine, 5.0)
+    queue.push("b", theirs)
+    queue.go_on(mine, refunded)
+    assert (queue.start(mine), queue.start(theirs)) == (110.0, 10.0)

@@ -17,7 +17,7 @@ from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
 from engine.llamacpp.engine import LlamaEngine
 from engine.llamacpp.model import LlamaModel, LoadSettings
 from engine.llamacpp.options import LlamaOptions
-from engine.registry import AutoOptions, chosen, engine_options, open_engine
+from engine.registry import AutoOptions, check_gguf, chosen, engine_options, open_engine
 from tests.support.engine_requests import decode, request, spec, tokens
 from tests.support.engines import engine_under_test, finish, needs_llama, probed
 from tests.support.ledger import Ledger
@@ -205,6 +205,13 @@ def test_a_directory_of_safetensors_is_not_for_llama_cpp(tmp_path: Path) -> None
         open_engine(directory, engine_options("llamacpp", {}))
 
 
+def test_pauses_are_refused_before_anything_of_a_file_is_loaded_where_auto_keeps_none(file: Path) -> None:
+    check_gguf(file, AutoOptions())
+    with pytest.raises(UnsupportedError, match=r"the llamacpp engine has no pauses \(its option `paused` is 0\)"):
+        check_gguf(file, AutoOptions(), pauses=True)
+    check_gguf(file, LlamaOptions(paused=8), pauses=True)
+
+
 def test_an_option_that_llama_cpp_lacks_is_refused_where_auto_has_chosen_it(file: Path) -> None:
     from engine.registry import Runner
 
@@ -250,6 +257,20 @@ def test_a_newcomer_waits_while_every_place_is_held_by_a_paused_sequence(windowe
 def test_more_sequences_than_llama_cpp_tells_apart_are_refused_with_those_that_pause(windowed: LlamaModel) -> None:
     with pytest.raises(CapacityError, match="max_batch is 60, must be at most 45 with"):
         LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=60, paused=40))
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "paused", "told"),
+    [
+        (32, 300, "paused is 300, must be at most 53 with llama.cpp and this model with max_batch at 32"),
+        (90, 300, "max_batch is 90 and paused is 300, must be at most 85 together with llama.cpp and this model"),
+    ],
+)
+def test_more_pauses_than_llama_cpp_can_hold_are_refused_with_a_limit_that_can_be_kept(
+    windowed: LlamaModel, max_batch: int, paused: int, told: str
+) -> None:
+    with pytest.raises(CapacityError, match=told):
+        LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=max_batch, paused=paused))
 
 
 def test_a_model_with_a_window_shares_its_cache(windowed: LlamaModel) -> None:

@@ -78,6 +78,13 @@ def test_an_engine_s_options_are_read_strictly(tmp_path: Path, text: str, told: 
         load_config(written(tmp_path, text), {})
 
 
+def test_memory_kept_for_pauses_is_told_of_where_no_thought_pauses(tmp_path: Path) -> None:
+    kept = "engine: {kind: llamacpp, paused: 8}\nhead_start_s: 2\n"
+    with pytest.raises(ConfigError, match=r"serve\.yaml:1:\d+: engine\.paused is 8, but pauses is false"):
+        load_config(written(tmp_path, kept), {})
+    assert load_config(written(tmp_path, kept + "pauses: true\n"), {}).pauses
+
+
 def test_the_old_keys_of_an_engine_s_options_hold_and_are_told_of(tmp_path: Path) -> None:
     file = written(tmp_path, "engine: {kind: torch, max_batch: 3}\ncells: 99\nrunner: bare\ncache_type: null\n")
     assert load_config(file, {}).engine_options == TorchOptions(cells=99, max_batch=3, runner=Runner.BARE)
@@ -113,6 +120,10 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
         (
             {"pauses": True, "head_start_s": 0.0},
             "pauses is true, but head_start_s is 0: nobody goes before those that came first",
+        ),
+        (
+            {"engine": "llamacpp", "pauses": True, "head_start_s": 2.0},
+            "pauses is true, but thoughts cannot pause: the llamacpp engine has no pauses (its option `paused` is 0)",
         ),
         ({"head_start_s": -1.0}, "head_start_s is -1"),
         ({"head_start_s": math.nan}, "head_start_s is nan"),

@@ -65,6 +65,29 @@ def test_a_request_that_goes_on_needs_at_least_a_row(forecast: RowForecast, atta
     assert forecast.rows("easy", Limits(), attained=attained) >= LEAST
 
 
+@given(st.floats(0.0, 1e4), st.floats(0.0, 1e3), st.sampled_from(["easy", "hard", None]))
+def test_no_more_rows_are_foretold_than_the_budget_leaves(
+    forecast: RowForecast, length: float, attained: float, name: str | None
+) -> None:
+    """Whether the tables have the budget, with their own mean, or only a longer one."""
+    for budget in (*(one for one in forecast.budgets if one is not None), 99):
+        found = forecast.rows(name, Limits(budget=budget), length=length, attained=attained)
+        own = forecast.rows(name, Limits(budget=budget)) if budget in forecast.budgets else 0.0
+        assert found <= max(LEAST, max(own, budget + forecast.answer_rows) - attained)
+
+
+def test_a_thought_of_next_to_nothing_is_foretold_a_row(forecast: RowForecast) -> None:
+    assert forecast.rows("easy", Limits(), length=5e-324, attained=1.0) == LEAST
+
+
+def test_a_budget_of_the_tables_foretells_no_more_than_the_next_shorter_one_and_a_row() -> None:
+    forecast = RowForecast(
+        classes=("easy",), thresholds=(None,), budgets=(None, 100), curves=(None,), mean=((((200.0, 110.0),),) * 2,),
+        spread=(((0.0, 0.0),),) * 2, usual_rows=110.0, answer_rows=10.0,
+    )  # fmt: skip
+    assert [forecast.rows("easy", Limits(budget=budget), length=600.0) for budget in (100, 99)] == [110.0, 109.0]
+
+
 def test_a_usual_request_is_a_mean_one_at_the_cheapest_certified_point(forecast: RowForecast) -> None:
     profile = read_profile(profile_of(bundled_model()))
     cheapest = min(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.policy import FixedPolicy, Limits
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
-from controller.serving.ordering.order import Order
+from controller.serving.ordering.order import Order, OrderError
 from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
 from controller.serving.request import ExitReason
 from engine.base import UnsupportedError
+from tests.support.engines import needs_llama
 from tests.support.serving_bench import ENDLESS, Bench, Heard
 
 Chain = Callable[..., Bench]
@@ -165,6 +169,50 @@ def test_an_engine_that_cannot_pause_is_refused_by_name(chain: Chain) -> None:
         bench(chain, head_start_s=math.inf, pauses=True, engine=engine)
 
 
+def test_a_key_whose_thoughts_pause_is_charged_what_they_cost(chain: Chain) -> None:
+    """Replies were short of late, so little is charged at first; far more is foretold to be left of the long one."""
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    heard = [asked(one, 3)]
+    one.run()
+    for rows in (60, 30):
+        heard.append(asked(one, rows))
+        one.tick(5)
+    assert one.engine.load().paused == 1
+    one.run()
+    cost = sum(each.outcome.prompt_tokens + each.outcome.rows for each in heard)
+    assert one.loop._admission.start(Claim()) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(("places", "most", "rows"), [(1, 1, (60, 40, 20)), (2, 1, (60, 50, 40, 30, 20))])
+def test_no_more_pause_than_the_engine_can_keep(
+    chain: Chain, random_model: Path, tmp_path: Path, places: int, most: int, rows: tuple[int, ...]
+) -> None:
+    """Each newcomer would go before all that run; llama.cpp holds no more sequences than it was opened for."""
+    needs_llama()
+    from engine.gguf.convert import StoredType, convert
+    from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
+    from engine.llamacpp.engine import LlamaEngine
+    from engine.llamacpp.model import LlamaModel, LoadSettings
+
+    for _ in convert(random_model, tmp_path / "random.gguf", StoredType.F32, tokenizer=False):
+        pass
+    config = LlamaConfig(
+        cells=1024, max_batch=places, paused=most, kv_type=KVType.F32, flash_attention=FlashAttention.OFF
+    )
+    engine = LlamaEngine(LlamaModel(tmp_path / "random.gguf", LoadSettings(repack=False)), config)
+    slots = AdmissionLimits(slots=places)
+    one = bench(chain, head_start_s=math.inf, pauses=True, engine=engine, admission=slots)
+    heard, paused = [], 0
+    for length in rows:
+        heard.append(asked(one, length))
+        one.tick(3)
+        paused = max(paused, one.engine.load().paused)
+        assert one.engine.load().waiting == 0
+    assert paused == most
+    one.run()
+    assert [each.outcome.thought.tokens for each in heard] == list(rows)
+
+
 @pytest.mark.parametrize("claim", [{"tenant": "other"}, {"priority": -1}])
 @pytest.mark.parametrize("pauses", [False, True])
 def test_paused_thoughts_do_not_hold_up_another_key_or_a_more_urgent_request(
@@ -192,6 +240,49 @@ def test_what_does_not_think_or_has_a_small_budget_of_its_own_is_short(chain: Ch
         one.queue(max_tokens=120, name=name, claim=Claim(length=60.0), **own)
     one.tick()
     assert [name for name, _ in one.loop.queue.turns] == ["none", "small", "long"]
+
+
+@pytest.mark.parametrize(
+    ("ease", "own", "first"), [(0.95, {}, "likely"), (0.8, {}, "other"), (0.95, {"budget": 60}, "other")]
+)
+def test_a_prompt_that_is_answered_at_once_is_short(chain: Chain, ease: float, own: dict[str, int], first: str) -> None:
+    """If the policy says so, and the request leaves it to the policy."""
+    policy = FixedPolicy(Limits(skip=0.9))
+    one = bench(chain, head_start_s=math.inf, policy=policy)
+    asked(one, 60)
+    one.tick()
+    one.queue(max_tokens=120, name="other", budget=30, claim=Claim(length=30.0))
+    _, likely = one.queue(max_tokens=120, name="likely", ease=ease, claim=Claim(length=60.0), **own)
+    one.tick()
+    assert next(name for name, _ in one.loop.queue.turns) == first
+    one.run()
+    assert (likely.outcome.thought.exit_reason == ExitReason.SKIPPED) == (first == "likely")
+
+
+def test_of_a_thought_no_more_is_foretold_than_its_max_tokens_leave(chain: Chain) -> None:
+    """Far more is forecast, but 35 of its 120 tokens are left: it does not pause for a request of 40."""
+    told = replace(forecast(200.0), answer_rows=60.0)
+    order = ServingOrder(order=Order(head_start_s=math.inf, usual_rows=40.0), forecast=told, pauses=True)
+    one = chain(ENDLESS, order=order, max_batch=1, admission=AdmissionLimits(slots=1))
+    one.queue(max_tokens=120)
+    one.tick(85)
+    one.queue(max_tokens=40)
+    one.tick()
+    assert one.engine.load().paused == 0
+    one.run()
+
+
+def test_a_paused_thought_is_told_as_paused_and_not_as_waiting(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    for rows in (60, 20):
+        asked(one, rows)
+        one.tick(5)
+    told = one.loop.status()
+    assert (told.load.running, told.load.waiting, told.load.paused) == (1, 0, 1)
+    asked(one, 50)
+    one.tick()
+    assert (one.loop.status().load.waiting, one.loop.queue.waiting) == (1, 1)
+    one.run()
 
 
 def test_steps_in_which_a_thought_was_paused_are_none_of_its_own(chain: Chain) -> None:
@@ -225,6 +316,8 @@ def decoded(bench: Bench) -> int:
 
 
 def test_an_order_needs_to_know_of_rows() -> None:
-    with pytest.raises(ValueError, match="need a forecast"):
+    with pytest.raises(OrderError, match="need a forecast"):
         ServingOrder(order=Order(head_start_s=1.0))
+    with pytest.raises(OrderError, match="need a forecast"):
+        ServingOrder.of(None, head_start_s=5.0)
     assert ServingOrder.of(None, head_start_s=0.0) == ServingOrder()
