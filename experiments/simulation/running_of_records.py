@@ -24,8 +24,8 @@ from models.score import Score
 def add_running(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
     """Counts running thoughts in the profile `file` by the records beside it; writes and returns the profile with them.
 
-    A profile that has them, or whose records lack answers at its budgets or tell another certificate than its own, is
-    returned as it is. The arguments are those of `read_calibration`, whose errors it raises.
+    A profile that has them, or whose records lack answers at budgets that thoughts reach, or tell another certificate
+    than its own, is returned as it is. The arguments are those of `read_calibration`, whose errors it raises.
     """
     if file.exists() and _counted(profile := read_profile(file)):
         return profile
@@ -50,7 +50,8 @@ def with_running(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path
     _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), next(iter(log.choices), None))
     counted = np.array([one.number not in pilot for one in traces])
     at = [budget for budget in profile.budgets if budget is not None]
-    if any((one.number, budget) not in log.closings for one in traces for budget in at):
+    reached = ((one.number, budget) for one in traces for budget in at if budget <= len(one.thought))
+    if any(place not in log.closings for place in reached):
         return profile
     replayed = grid(
         traces,
