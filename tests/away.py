@@ -42,6 +42,7 @@ COURSE = {
     r"(cp -r models/reasoner/weights|python -c .*) ?": CLONE,
     r"cp configs/keys.yaml keys.yaml && \$EDITOR": "an editor needs somebody before it",
     r"laser analyze": "tests/laser/cli/test_analyze.py",
+    r"laser calibrate --give-up": "tests/laser/cli/test_calibrate.py",
     r"laser calibrate --model DIR (-n 400|--from-records|--give-up|--no-thought)": "tests/laser/cli/test_calibrate.py",
     r"laser demo": "tests/laser/cli/test_demo.py",
     r"laser evaluate": "tests/laser/cli/test_evaluate.py",
@@ -65,6 +66,8 @@ COURSE = {
     r"laser calibrate --model DIR --price-index": "tests/laser/cli/test_calibrate.py",
     r"laser calibrate --model DIR --width": "tests/experiments/calibration/test_run.py",
     r"laser serve --model DIR --thinking open": "tests/laser/server/api/test_plain.py",
+    r"laser serve --policy load-aware --set width": HERE,
+    r"laser simulate --rate 14 --duration 120 --set give_up": HERE,
     r"laser simulate": "tests/laser/cli/test_simulate.py",
     r"laser top": "tests/laser/cli/test_top.py",
     r"laser train": "tests/models/reasoner/test_training.py",
@@ -81,13 +84,24 @@ READY_S = 120.0
 
 
 def commands() -> Iterator[str]:
-    """Yields every command in a code block of README and docs/, without its comment."""
+    """Yields every command in a code block of README and docs/, without its comment, and those of README's levers."""
     words = r"laser|make|pip|python|xz|cp|\.venv/bin/\S+|benchmarks/\S+\.sh"
     for page in PAGES:
         for line in page.read_text(encoding="utf-8").splitlines():
             found = re.match(rf"    ((?:[A-Z_]+=\S+ )*(?:{words})(?: .*)?)$", line)
             if found:
                 yield re.split(r"\s{2,}#", found[1])[0].strip()
+    yield from lever_commands()
+
+
+def lever_commands() -> Iterator[str]:
+    """Yields what README's section on levers runs: its table's commands, and those of the text around it."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Levers\n")[2].partition("\n## ")[0]
+    lines = section.splitlines()
+    told, *others = re.findall(r"`(laser [^`]+)`", "\n".join(line for line in lines if not line.startswith("|")))
+    for line in [line for line in lines if line.startswith("|")][2:]:
+        yield f"{told} {line.split('|')[2].strip(' `')}".strip()
+    yield from others
 
 
 def told(beginning: str) -> str:
@@ -174,8 +188,11 @@ def visit(laser: Path, folder: Path) -> None:
         _expect(r"\boxed{28}", visitor.run(told('laser ask "Tom'), LASER_URL=url))
         _expect(r"\boxed{68}", visitor.program(sys.executable, snippet().replace("http://127.0.0.1:8000", url)))
     _own_model(visitor, laser.parent / "python", folder)
+    print(visitor.run(told("laser simulate --rate 14 .*give_up"), "--duration", "5"))
     first, last = "laser serve --model DIR --thinking qwen3 --thr", "laser serve --model DIR --thinking qwen3$"
     ask = 'laser ask "Here is a list: 37, 32, 68, 12, 51. Find the largest number."'
+    with visitor.serving(told("laser serve --policy load-aware --set width")) as url:
+        _expect(r"\boxed{68}", visitor.run(ask, LASER_URL=url))
     with visitor.serving(told(first)) as url:
         _expect(r"\boxed{68}", visitor.run(ask, LASER_URL=url))
     print(visitor.run(told("laser calibrate --model DIR --thinking"), *FASTER))

@@ -24,8 +24,8 @@ from models.score import Score
 def add_running(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
     """Counts running thoughts in the profile `file` by the records beside it; writes and returns the profile with them.
 
-    A profile that has them, or whose records lack answers at its budgets or tell another certificate than its own, is
-    returned as it is. The arguments are those of `read_calibration`, whose errors it raises.
+    A profile that has them, or whose records lack answers at budgets that thoughts reach, or tell another certificate
+    than its own, is returned as it is. The arguments are those of `read_calibration`, whose errors it raises.
     """
     if file.exists() and _counted(profile := read_profile(file)):
         return profile

@@ -154,14 +154,14 @@ def raced(questions: Sequence[RacedQuestion], tried: Sequence[RaceRule]) -> Race
 def with_width(
     profile: Profile, questions: Sequence[RacedQuestion], told: Sequence[str], tried: Sequence[RaceRule]
 ) -> Profile:
-    """Returns the profile with races tabulated, at its risk.
+    """Returns the profile with races tabulated, at its risk; nothing else of it changes.
 
     `told`: each question's class, as a classifier tells it that has not seen the question. Raises as `races` does.
     """
     member = np.array([[one == name for one in told] for name in profile.classes])
     certificate = profile.certificate
     tables = raced(questions, tried).tables(member, epsilon=certificate.epsilon, delta=certificate.delta)
-    return replace(profile, width=tables, contest=None)
+    return replace(profile, width=tables)
 
 
 def raced_questions(traces: Sequence[ThoughtTrace], samples: Sequence[Sequence[SampledReply]]) -> list[RacedQuestion]:

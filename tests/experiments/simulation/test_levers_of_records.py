@@ -20,13 +20,15 @@ from models.profile.profile import profile_of, read_profile, write_profile
 from models.reasoner import bundled_model
 from tests.support.calibrations import save_calibration
 from tests.support.give_up_profile import giving_up_profile
+from tests.support.without_levers import without_levers
 
 
 @pytest.mark.slow
 def test_a_profile_gets_its_curves_from_its_own_records(tmp_path: Path) -> None:
     chat, directory = load_chat_model(bundled_model()), bundled_model()
-    before = read_profile(profile_of(directory))
-    found = given_up(chat, read_calibration(chat, directory, profile_of(directory)))
+    known = without_levers(chat, read_calibration(chat, directory, profile_of(directory)))
+    before = known.profile
+    found = given_up(chat, known)
     tables = found.give_up
     assert tables is not None
     assert (tables.refused, tables.curves) == (None, LADDER)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from laser.cli.main import main
+from tests.away import lever_commands
 from tests.support.calibrations import save_calibration
+
+LEVERS = [command for command in lever_commands() if command.startswith("laser simulate")]
 
 
 def simulate(*arguments: str | Path) -> Result:
@@ -99,3 +103,16 @@ def test_a_missing_profile_is_told(tmp_path: Path) -> None:
     result = simulate("--rate", 1, "--profile", tmp_path / "none.json")
     assert result.exit_code == 1
     assert "`laser calibrate` makes one" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", LEVERS)
+def test_readme_s_levers_run_on_the_bundled_profile(command: str) -> None:
+    result = CliRunner().invoke(main, [*shlex.split(command)[1:], "--duration", "4"])
+    assert result.exit_code == 0, result.output
+    assert "Simulated, " in result.output
+
+
+def test_readme_s_table_of_levers_is_read() -> None:
+    assert len(LEVERS) > 6
+    assert [command for command in LEVERS if " --set " in command]
