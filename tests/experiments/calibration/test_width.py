@@ -18,6 +18,7 @@ from models.generation import GenerationDefaults
 from models.profile.width import RaceRule
 from models.reasoner import bundled_model
 from tests.support.analysis_profile import made_profile
+from tests.support.contests import contest
 
 MODEL = {"weights_sha256": "ab", "max_tokens": 541}
 
@@ -119,8 +120,11 @@ def write_replies(profile: Path, keys: list[str], samples: int) -> None:
 def test_a_profile_gets_races_of_the_replies_beside_it(tmp_path: Path) -> None:
     chat, keys, file = load_chat_model(bundled_model()), [f"{n:064x}" for n in range(600)], tmp_path / "profile.json"
     write_replies(file, keys, 4)
-    found = widened(made_profile(), chat, traces(600), keys, file, MODEL, 3).width
+    before = replace(made_profile(), contest=contest(0.1))
+    made = widened(before, chat, traces(600), keys, file, MODEL, 3)
+    found = made.width
     assert found is not None
+    assert replace(made, width=None) == before  # the contest, too: it was held among the points without races
     assert [rule.width for rule in found.rules] == [2, 3, 3]
     assert {(rule.asked, rule.temperature) for rule in found.rules} == {(0.0, 0.7)}
     assert sum(found.counts) == found.count == 600
