@@ -15,60 +15,11 @@ from controller.serving.request import ReasoningRequest, RequestId
 from engine.base import FinishReason, Sampling
 from models.kinds.kind import AnswerKind
 from models.profile.width import RaceRule
+from tests.support.races import DRAWN, FIRST, IDLE, VOTE, WAYS, Load, Moving, ask
 from tests.support.row_counts import counting
-from tests.support.serving_bench import ANSWER, ENDLESS, Bench, Heard
+from tests.support.serving_bench import ENDLESS, Bench, Heard
 
 Chain = Callable[..., Bench]
-WAYS = {
-    "\n": {"a": 0.5, "b": 0.4},
-    "a": {"b": 0.6, "</think>": 0.3},
-    "b": {"a": 0.6, "</think>": 0.3},
-    **ANSWER,
-    "</think>": {"X": 0.5, "Y": 0.4},
-}
-DRAWN = Sampling(temperature=1.0, seed=7)
-IDLE = AdmissionLimits(slots=8)
-FIRST = RaceRule(width=4, asked=1.0, temperature=1.0)
-VOTE = replace(FIRST, width=5, vote=True)
-
-
-class Moving:
-    """A policy whose races a test may stop."""
-
-    def __init__(self, rule: RaceRule | None) -> None:
-        self.rule = rule
-
-    def limits(self, difficulty: str | None) -> Limits:
-        return Limits(race=self.rule)
-
-
-class Load:
-    """An observer that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.arrivals = 0
-        self.rows: list[int] = []
-        self.in_system: list[int] = []
-
-    def arrived(self, difficulty: str | None) -> None:
-        self.arrivals += 1
-
-    def finished(self, difficulty: str | None, tokens: int) -> None:
-        self.rows.append(tokens)
-
-    def stepped(self, batch: int, context: float, seconds: float) -> None:
-        pass
-
-    def tick(self, now: float, in_system: int) -> None:
-        self.in_system.append(in_system)
-
-
-def ask(bench: Bench, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:
-    """Submit a request of which no trial answers are wanted."""
-    heard = Heard()
-    tokens = bench.thinking.prompt(tuple(bench.tokenizer.encode(prompt)), thinking=True)
-    request = ReasoningRequest(**{"prompt": tokens, "max_tokens": 60, "sampling": DRAWN, **options})
-    return bench.loop.submit(request, heard), heard
 
 
 def alone(bench: Bench, samplings: Sequence[Sampling]) -> list[Heard]:
@@ -128,33 +79,6 @@ def test_the_rows_of_all_thoughts_are_told_until_the_race_is_decided(chain: Chai
     assert (load.arrivals, max(load.in_system)) == (1, 1)
 
 
-def test_words_of_the_server_in_lost_thoughts_are_rows_and_no_tokens(chain: Chain) -> None:
-    bench = chain(ENDLESS, policy=FixedPolicy(Limits(race=replace(VOTE, width=3))), admission=IDLE)
-    number, heard = ask(bench)
-    bench.tick(12)
-    assert bench.loop.end_thought(number)
-    bench.run()
-    made, landing = heard.outcome, len(bench.thinking.landing)
-    assert made.put_in == landing
-    assert made.raced_rows - made.raced_tokens == 2 * landing
-    assert made.generated_tokens == made.rows - 3 * landing
-    assert made.generated_tokens == made.decoded_tokens + made.raced_tokens > made.raced_tokens > 0
-
-
-@pytest.mark.parametrize("ticks", [0, 1])
-def test_a_landing_counts_once_it_has_come(chain: Chain, ticks: int) -> None:
-    bench = chain(ENDLESS)
-    number, _ = ask(bench, budget=8)
-    (sequence,) = bench.engine.ledger.accounts.values()
-    while not sequence.due:
-        bench.tick()
-    bench.tick(ticks)
-    (cost,) = bench.loop.cancel(number)
-    assert cost.thought.tokens == 8
-    assert cost.put_in == ticks * len(bench.thinking.landing)
-    assert cost.decoded_tokens == 8 + ticks  # the answer's first token comes with the landing
-
-
 def test_a_race_reads_its_prompt_once(chain: Chain) -> None:
     bench = chain(WAYS, policy=FixedPolicy(Limits(race=FIRST)), admission=IDLE)
     rows = counting(bench.engine._engine)
@@ -212,63 +136,6 @@ def test_who_leaves_late_pays_for_thoughts_that_have_ended(chain: Chain, rule: R
     assert bool(heard.outcomes) != rule.vote
     assert len(bench.loop.cancel(number)) == (rule.width if rule.vote else 0)
     bench.run()
-
-
-@pytest.mark.parametrize("ends", ["shed", "failed"])
-def test_who_leaves_pays_for_thoughts_that_were_shed_or_have_failed(chain: Chain, ends: str) -> None:
-    policy = Moving(replace(FIRST, width=3))
-    bench = chain(ENDLESS, policy=policy, admission=IDLE)
-    number, _ = ask(bench, max_tokens=200)
-    bench.tick(10)
-    if ends == "shed":
-        policy.rule = None
-    else:
-        lead, *_ = bench.engine.ledger.accounts
-        bench.loop._broken(lead, RuntimeError("it burst"))
-    bench.tick(10)
-    costs, accounts = bench.loop.cancel(number), list(bench.engine.ledger.accounts.values())
-    assert sum(cost.rows for cost in costs) == sum(len(account.tokens) for account in accounts) >= 30
-    assert sum(cost.prompt_tokens for cost in costs) == len(accounts[0].request.prompt)
-
-
-@pytest.mark.parametrize("rule", [FIRST, VOTE], ids=["first", "vote"])
-@pytest.mark.parametrize("seed", range(4))
-def test_a_race_counts_as_one_request_until_it_is_decided(chain: Chain, rule: RaceRule, seed: int) -> None:
-    load = Load()
-    bench = chain(WAYS, policy=FixedPolicy(Limits(race=rule)), admission=IDLE, observer=load)
-    ask(bench, sampling=replace(DRAWN, seed=31 * seed))
-    bench.run()
-    assert set(load.in_system) == {1}
-
-
-def test_a_race_whose_first_thought_has_failed_counts_as_one_request(chain: Chain) -> None:
-    load = Load()
-    bench = chain(ENDLESS, policy=FixedPolicy(Limits(race=FIRST)), admission=IDLE, observer=load)
-    for _ in range(2):
-        ask(bench)
-        bench.tick(2)
-    for sequence in list(bench.engine.ledger.accounts)[:3]:  # the first race's lead, and two of its rivals
-        bench.loop._broken(sequence, RuntimeError("it burst"))
-        bench.tick(2)
-    assert load.in_system[-1] == 2
-    bench.run()
-
-
-def test_a_reply_is_not_reproducible_if_its_thought_might_have_raced(chain: Chain) -> None:
-    short = AdmissionLimits(slots=2)  # places that are taken by others say the same
-    bench = chain(WAYS, policy=FixedPolicy(Limits(race=VOTE)), admission=short)
-    raced = {"sampling": DRAWN}
-    told = {}
-    for name, options in {"raced": raced, "own": raced | {"budget": 20}, "greedy": {"sampling": Sampling()}}.items():
-        _, heard = ask(bench, **options)
-        bench.run()
-        assert heard.outcome.width == 1
-        told[name] = heard.outcome.reproducible
-    assert told == {"raced": False, "own": True, "greedy": True}
-    alone = chain(WAYS, admission=short)
-    _, heard = ask(alone, **raced)
-    alone.run()
-    assert heard.outcome.reproducible
 
 
 def test_rivals_are_shed_for_whoever_needs_the_place(chain: Chain) -> None:
