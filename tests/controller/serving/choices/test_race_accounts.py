@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -87,9 +88,10 @@ def test_a_race_whose_first_thought_has_failed_counts_as_one_request(chain: Chai
 def test_a_reply_is_not_reproducible_if_its_thought_might_have_raced(chain: Chain) -> None:
     short = AdmissionLimits(slots=2)  # places that are taken by others say the same
     bench = chain(WAYS, policy=FixedPolicy(Limits(race=VOTE)), admission=short)
-    raced = {"sampling": DRAWN}
+    raced: dict[str, Any] = {"sampling": DRAWN}
+    asked = {"raced": raced, "own": raced | {"budget": 20}, "greedy": {"sampling": Sampling()}}
     told = {}
-    for name, options in {"raced": raced, "own": raced | {"budget": 20}, "greedy": {"sampling": Sampling()}}.items():
+    for name, options in asked.items():
         _, heard = ask(bench, **options)
         bench.run()
         assert heard.outcome.width == 1
