@@ -2,15 +2,17 @@
 
 Behaviour that was not recorded is taken from the nearest recorded place before it: a thought closed between two budgets
 gets the reply of the shorter budget, and a probe forked elsewhere answers like the probe before. Thoughts closed before
-the shortest budget were not recorded and count as wrong. Of the reply after a thought only the length is recorded: one
-filler token stands for each of its tokens.
+the shortest budget were not recorded and count as wrong; where answers without thought were recorded, that budget is 0,
+and there are none. Of the reply after a thought only the length is recorded: one filler token stands for each of its
+tokens. Where samples were recorded, too, the first is a mark of its answer.
 """
 
 from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from controller.serving.request import CUTS, ExitReason, Thought
 from engine.base import EngineError, ProbeSpec
@@ -18,10 +20,20 @@ from engine.simulated.model import Course, CourseRules, TrialAnswer
 from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
-from experiments.simulation.sampled_thoughts import PULSE, SampledThoughts, filling
+from experiments.simulation.sampled_thoughts import PULSE, SampledThoughts, unmarked
 from models.thinking import ThinkingTokens
 
 NEVER_SURE = -30.0  # log p of each token of an answer that was not recorded
+UNKNOWN = "not recorded"  # an answer that nobody else gives, which counts as wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closed:
+    """What follows a landing that closes the thought."""
+
+    tokens: int
+    right: bool
+    answer: str
 
 
 class RecordedThought:
@@ -63,8 +75,8 @@ class RecordedThought:
         if not said:
             return self._whole
         if tuple(said[-len(self._landing) :]) == self._landing:
-            tokens, _ = self.closed(len(said) - len(self._landing))
-            return Course(tokens=self._reply(tokens))
+            found = self._closed_at(len(said) - len(self._landing))
+            return Course(tokens=self._reply(found.answer, found.right, found.tokens))
         if self._closed(said):  # an adopted answer
             return Course(tokens=(self._stop,))
         place = len(said)
@@ -105,13 +117,21 @@ class RecordedThought:
 
     def closed(self, at: int) -> tuple[int, bool]:
         """Returns the tokens after a landing forced at `at` thought tokens, and whether the answer is right."""
+        found = self._closed_at(at)
+        return found.tokens, found.right
+
+    def _closed_at(self, at: int) -> _Closed:
         trace, landing = self._trace, len(self._landing)
         if at < len(trace.thought) and self._closings:
             place = bisect_right(self._budgets, at) - 1
             closing = self._closings[max(0, place)]
-            return max(1, closing.tokens - landing), closing.right and place >= 0
-        right = trace.right if at >= len(trace.thought) else self._right_before(at)
-        return max(1, trace.tokens - len(trace.thought) - landing), right
+            right, answer = (closing.right, closed_answer(trace, closing)) if place >= 0 else (False, UNKNOWN)
+            return _Closed(tokens=max(1, closing.tokens - landing), right=right, answer=answer)
+        tokens, right, answer = max(1, trace.tokens - len(trace.thought) - landing), trace.right, trace.answer or ""
+        if at < len(trace.thought):
+            place = bisect_right(self._forks, at) - 1
+            right, answer = self._right_before(at), trace.probes[place].answer if place >= 0 else UNKNOWN
+        return _Closed(tokens=tokens, right=right, answer=answer)
 
     def _right_before(self, at: int) -> bool:
         place = bisect_right(self._forks, at) - 1
@@ -128,7 +148,7 @@ class RecordedThought:
         seen = [n for n in range(1, end + 1) if thinking.transition(thought[max(0, n - window) : n]) is not None]
         pulses: Sequence[int] = () if self._samples is None else range(PULSE, end, PULSE)
         return Course(
-            tokens=(*thought, *self._close, *self._reply(max(1, self._trace.tokens - end - close))),
+            tokens=(*thought, *self._close, *self._full_reply(max(1, self._trace.tokens - end - close))),
             looks=tuple(sorted({*seen, *pulses, end, end + close, end + close + 1} - {0})),
         )
 
@@ -136,18 +156,38 @@ class RecordedThought:
         first, size = self._close[0], len(self._close)
         return any(token == first and tuple(said[at : at + size]) == self._close for at, token in enumerate(said))
 
-    def _reply(self, tokens: int) -> tuple[int, ...]:
+    def _full_reply(self, tokens: int) -> tuple[int, ...]:
+        return self._reply(self._trace.answer or "", self._trace.right, tokens)
+
+    def _reply(self, answer: str, right: bool, tokens: int) -> tuple[int, ...]:
         if self._samples is not None:
-            return self._samples.reply(self._trace.answer or "", tokens)
+            return self._samples.reply(answer, right, tokens)
         return (*(self._filler,) * (tokens - 1), self._stop)
 
     def _trial(self, seen: Asked, suffix: int, encode: Callable[[str], list[int]]) -> TrialAnswer:
         count = len(seen.log_probs)
         answer = tuple(encode(seen.answer))
-        if len(answer) != count:  # re-encoding the text gives another number of tokens than were decoded
+        if self._samples is not None:
+            answer = self._samples.trial(seen.answer, seen.right, count)
+        elif len(answer) != count:  # re-encoding the text gives another number of tokens than were decoded
             answer = (self._filler,) * count
         ended = seen.rows == suffix + count
         return TrialAnswer(answer=answer, log_probs=seen.log_probs, terminator=self._terminator if ended else None)
+
+
+def closed_answer(trace: ThoughtTrace, closing: ClosedReply) -> str:
+    """Returns the answer behind a closing; one of its own where it was not recorded and is not the full thought's."""
+    if closing.answer is not None:
+        return closing.answer
+    alike = closing.same or (closing.right and trace.right)
+    return trace.answer if alike and trace.answer is not None else f"{UNKNOWN}, at {closing.budget}"
+
+
+def answers(trace: ThoughtTrace, closings: Sequence[ClosedReply]) -> Iterator[tuple[str, bool]]:
+    """Yields the answers that a thought may give when it is closed, and whether each is right."""
+    yield UNKNOWN, False
+    yield from ((closed_answer(trace, closing), closing.right) for closing in closings)
+    yield from ((probe.answer, probe.right) for probe in trace.probes)
 
 
 class RecordedModel:
@@ -168,7 +208,8 @@ class RecordedModel:
         self.vocabulary = vocabulary
         self.max_tokens = sys.maxsize  # the machine's cells are the limit
         self._landing = thinking.landing
-        self.filler = None if samples is None else filling(thinking)  # None: no sample was recorded
+        # tokens that say nothing of an answer; None: no sample was recorded
+        self.unmarked = None if samples is None else unmarked(thinking, stop)
         self.budgets = sorted({budget for _, budget in closings})  # at which closings were recorded
         by_question: dict[int, list[ClosedReply]] = {number: [] for number in traces}
         for (number, _), closing in closings.items():
@@ -181,7 +222,11 @@ class RecordedModel:
                 thinking,
                 encode,
                 stop,
-                None if samples is None else SampledThoughts(trace, samples[number], thinking, stop, vocabulary),
+                None
+                if samples is None
+                else SampledThoughts(
+                    trace, samples[number], thinking, stop, vocabulary, answers(trace, by_question[number])
+                ),
             )
             for number, trace in traces.items()
         }

@@ -71,7 +71,7 @@ def serving_loop(
     order: ServingOrder | None = None,
 ) -> ServingLoop:
     """Returns the serving loop of a recorded model on a simulated engine; the arguments are those of `simulate`."""
-    filler = recording.model.filler
+    unmarked = recording.model.unmarked
     engine = (GrowingEngine if machine.growing else SimulatedEngine)(
         recording.model,
         machine,
@@ -81,11 +81,11 @@ def serving_loop(
         classes={question.prompt: question.difficulty for question in recording.questions},
         pulse_s=math.inf if observer is None else PULSE_S,
         stepped=None if observer is None else observer.stepped,
-        samples=filler is not None,
+        samples=unmarked is not None,
     )
     return ServingLoop(
         engine=engine,
-        tokenizer=Letters(recording.decoder) if filler is None else AnswerLetters(recording.decoder, filler),
+        tokenizer=Letters(recording.decoder) if unmarked is None else AnswerLetters(recording.decoder, unmarked),
         thinking=recording.thinking,
         policy=policy,
         stop_tokens=recording.stop_tokens,
@@ -328,24 +328,24 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLetters:
-    """Decodes each token of a streamed reply to a letter of its own, fillers to nothing: races tell answers apart."""
+    """Decodes tokens of a streamed reply to letters of their own, unmarked ones to none: races tell answers apart."""
 
     decoder: Decoder
-    filler: int
+    unmarked: frozenset[int]
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.decoder.decode(tokens)
 
     def stream(self, before: Sequence[int] = ()) -> Streamed:
-        return _Mark(self.filler)
+        return _Mark(self.unmarked)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    filler: int
+    unmarked: frozenset[int]
 
     def push(self, token: int) -> str:
-        return "" if token == self.filler else marked(token)
+        return "" if token in self.unmarked else marked(token)
 
     def rest(self) -> str:
         return ""

@@ -73,3 +73,23 @@ def random_plant(rng: np.random.Generator) -> Plant:
         max_batch=int(rng.integers(2, 33)),
         cv2=float(rng.uniform(0.1, 2.0)),
     )
+
+
+def with_cut_offs(tables: OperatingTables, rng: np.random.Generator) -> OperatingTables:
+    """The tables with some points, the first never, again at a cut-off: fewer tokens, and the answers as they come."""
+    chosen = rng.choice(np.arange(1, len(tables.points)), size=int(rng.integers(1, 3)), replace=False).tolist()
+    cut = tables.at(chosen)
+    kept = rng.uniform(0.3, 0.9, cut.tokens.shape)
+    points = (
+        replace(point, give_up=None, skip=float(skip))
+        for point, skip in zip(cut.points, rng.choice((0.99, 0.9, 0.6), size=len(chosen)), strict=True)
+    )
+    return tables.joined(
+        replace(
+            cut,
+            points=tuple(points),
+            tokens=kept * cut.tokens,
+            accuracy=np.clip(cut.accuracy - rng.uniform(-0.02, 0.1, kept.shape), 0.0, 1.0),
+            square=None if cut.square is None else kept * cut.square,
+        )
+    )

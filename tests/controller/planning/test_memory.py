@@ -23,7 +23,7 @@ from models.profile.tables import Charges, OperatingTables
 from tests.support.analysis_profile import made_profile, still
 from tests.support.cutting_planes import best_by_cutting_planes, in_corners, mean_charge, true_value
 from tests.support.no_thought_profile import no_thought_profile
-from tests.support.random_profiles import random_plant, random_profile, with_squares
+from tests.support.random_profiles import random_plant, random_profile, with_cut_offs, with_squares
 from tests.support.width_profile import racing_profile
 
 
@@ -45,13 +45,19 @@ def test_with_all_levers_it_is_nearly_as_good_as_every_batch_by_cutting_planes()
     assert max(beyond[1:]) <= 2e-3
 
 
-def lost_beyond_tangents(seed: int) -> float:
+def test_with_cut_offs_beside_all_others_it_is_nearly_as_good_too() -> None:
+    assert max(lost_beyond_tangents(seed, cut_offs=True) for seed in range(2000, 2010)) <= 2e-3
+
+
+def lost_beyond_tangents(seed: int, *, cut_offs: bool = False) -> float:
     """Returns what an instance loses against the best batch and mixture, less a hundredth of what waiting costs.
 
-    Thresholds, budgets, curves, floors, an account's allowance and cells: none alone decides.
+    Thresholds, budgets, curves, floors, an account's allowance and cells: none alone decides. `cut_offs`: beside them.
     """
     rng = np.random.default_rng(seed)
     plain, plant = with_squares(random_profile(rng), rng), replace(random_plant(rng), max_batch=int(rng.integers(2, 9)))
+    if cut_offs:
+        plain = with_cut_offs(plain, rng)
     charges = rng.uniform(0.0, 0.1, plain.tokens.shape)
     charges[:, 0] = 0.0
     tables = replace(plain, charges=Charges(of=charges, own=True))
