@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import ProbeSpec
-from experiments.calibration.grid import Grid, grid
-from experiments.calibration.traces import ClosedReply, ThoughtTrace
+from experiments.calibration.grid import Grid
+from experiments.calibration.traces import ThoughtTrace
 from models.profile.certificate import ByClass
 from models.profile.difficulty import learn
 from models.profile.levers.benchmarks import ByBenchmark, by_benchmark
@@ -66,25 +64,6 @@ def _table(values: Values) -> Table:
 def _counted(truths: Truths, member: Truths) -> tuple[tuple[tuple[int, ...], ...], ...]:
     tables = [truths[mine].sum(axis=0).tolist() for mine in member]
     return tuple(tuple(tuple(row) for row in table) for table in tables)
-
-
-def with_benchmarks(
-    profile: Profile,
-    benchmarks: Mapping[int, str],
-    *,
-    traces: Mapping[int, ThoughtTrace],
-    closings: Mapping[tuple[int, int], ClosedReply],
-    unseen: Sequence[int],
-    spec: ProbeSpec,
-    observed: Sequence[str] | None = None,
-) -> Profile:
-    """Returns the profile with its benchmarks told apart, on its own records; `observed` as for `members_of`."""
-    ordered = [traces[number] for number in sorted(traces)]
-    thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
-    budgets = [budget for budget in profile.budgets if budget is not None]
-    replayed = grid(ordered, closings, thresholds, budgets, spec)
-    member = members_of(profile, ordered, observed)
-    return replace(profile, benchmarks=apart(replayed, ordered, unseen, benchmarks, member))
 
 
 def apart(

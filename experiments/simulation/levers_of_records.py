@@ -8,7 +8,6 @@ from pathlib import Path
 
 from controller.serving.trials import probe_spec
 from engine.base import ProbeSpec
-from experiments.calibration.by_class import with_benchmarks
 from experiments.calibration.looks import CertificateLook, looked
 from experiments.calibration.profile import Levels, planned, with_give_up, with_no_thought
 from experiments.calibration.traces import CalibrationLog, run_questions
@@ -87,19 +86,6 @@ def certifying(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] 
         levels=Levels(epsilon=profile.certificate.epsilon, delta=profile.certificate.delta),
     )
     return CertifyingRecords(log=log, unseen=unseen, spec=spec, look=look)
-
-
-def told_apart(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
-    """Returns the profile with its benchmarks told apart on its records."""
-    profile, log = known.profile, known.log.of(run_questions(known.questions, files))
-    return with_benchmarks(
-        profile,
-        {number: question.benchmark for number, question in enumerate(known.questions)},
-        traces=log.traces,
-        closings=log.closings,
-        unseen=unseen_of(known, files),
-        spec=probe_spec(chat.thinking, chat.stop_tokens, Score(profile.score)),
-    )
 
 
 def unseen_of(known: CalibratedRecords, files: Sequence[Path] = ()) -> list[int]:

@@ -1,4 +1,4 @@
-"""Counts the running thoughts of a profile that was calibrated before they were kept. Nothing is decoded."""
+"""Counts what a profile of an earlier release lacks: running thoughts, and harm by benchmark. Nothing is decoded."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
 from models.chat_model import ChatModel
 from models.profile.difficulty import learn
+from models.profile.levers.benchmarks import by_benchmark
 from models.profile.profile import Profile, read_profile, write_profile
 from models.score import Score
 
 
 def add_running(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
-    """Counts running thoughts in the profile `file` by the records beside it; writes and returns the profile with them.
+    """Counts running thoughts, and harm by benchmark, in the profile `file` by the records beside it.
 
-    A profile that has them, or whose records lack answers at budgets that thoughts reach, or tell another certificate
-    than its own, is returned as it is. The arguments are those of `read_calibration`, whose errors it raises.
+    Writes and returns the profile with them. A profile that has both, or whose records lack answers at budgets that
+    thoughts reach, or tell another certificate than its own, is returned as it is. The arguments are those of
+    `read_calibration`, whose errors it raises.
     """
     if file.exists() and _counted(profile := read_profile(file)):
         return profile
@@ -37,7 +39,10 @@ def add_running(chat: ChatModel, directory: Path, file: Path, *, files: Sequence
 
 
 def with_running(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
-    """Returns the profile with its certificate's questions by class, which an account of risk tops thoughts up by."""
+    """Returns the profile with its certificate's questions by class and by benchmark.
+
+    By those by class an account of risk tops thoughts up; by the others no benchmark pays for another.
+    """
     profile, mine = known.profile, run_questions(known.questions, files)
     certificate = profile.certificate
     if certificate.evidence is None or _counted(profile):
@@ -64,9 +69,16 @@ def with_running(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path
         return profile
     told = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
     member = np.array([[name == each for each in told] for name in profile.classes])
-    seen = replace(certificate.evidence, by_class=counts_by_class(replayed, member & counted))
-    return replace(profile, certificate=replace(certificate, evidence=seen))
+    evidence, apart = certificate.evidence, profile.benchmarks
+    if evidence.by_class is None:
+        evidence = replace(evidence, by_class=counts_by_class(replayed, member & counted))
+    if apart is None or apart.by_class is None:
+        labels = [known.questions[one.number].benchmark for one, kept in zip(traces, counted, strict=True) if kept]
+        apart = by_benchmark(replayed.harmed[counted], labels, member[:, counted])
+    return replace(profile, certificate=replace(certificate, evidence=evidence), benchmarks=apart)
 
 
 def _counted(profile: Profile) -> bool:
-    return profile.certificate.evidence is not None and profile.certificate.evidence.by_class is not None
+    evidence, apart = profile.certificate.evidence, profile.benchmarks
+    told = evidence is not None and evidence.by_class is not None
+    return told and apart is not None and apart.by_class is not None

@@ -24,8 +24,14 @@ def test_a_profile_of_an_earlier_release_gets_what_one_of_today_has() -> None:
     assert evidence is not None
     assert evidence.by_class is not None
     earlier = replace(known.profile.certificate, evidence=replace(evidence, by_class=None))
-    found = with_running(chat, replace(known, profile=replace(known.profile, certificate=earlier)))
-    assert found == known.profile
+    assert known.profile.benchmarks is not None
+    for lacking in (
+        replace(known.profile, certificate=earlier),
+        replace(known.profile, benchmarks=None),
+        replace(known.profile, benchmarks=replace(known.profile.benchmarks, by_class=None)),
+        replace(known.profile, certificate=earlier, benchmarks=None),
+    ):
+        assert with_running(chat, replace(known, profile=lacking)) == known.profile
     assert np.array_equal(np.sum(evidence.by_class.harmed, axis=0), known.profile.certificate.harmed)
     assert (np.diff(evidence.by_class.alive, axis=2) <= 0).all()  # fewer run later
 

@@ -19,9 +19,10 @@ from engine.simulated.machine import VirtualClock, profiled_machine
 from experiments.calibration.looks import looks_of
 from experiments.request_record import RequestRecord
 from experiments.simulation.contest import safe_constant
-from experiments.simulation.levers_of_records import answered_at_once, given_up, told_apart
+from experiments.simulation.levers_of_records import answered_at_once, given_up
 from experiments.simulation.price_index_of_records import price_indexed
 from experiments.simulation.recording import read_calibration, recording
+from experiments.simulation.running_of_records import with_running
 from experiments.simulation.simulation import simulate, simulated_context
 from models.chat_model import load_chat_model
 from models.profile.profile import Profile, ProfileError, profile_of, read_profile
@@ -130,7 +131,7 @@ def test_the_points_are_what_the_shipped_records_tell() -> None:
     known = read_calibration(chat, directory, profile_of(directory))
     before = without_levers(chat, known)
     found = before
-    for tabulated in (given_up, answered_at_once, price_indexed, told_apart):
+    for tabulated in (given_up, answered_at_once, price_indexed, with_running):
         found = replace(found, profile=tabulated(chat, found))
     assert replace(found.profile, width=known.profile.width) == known.profile
     assert len(looks_of(known.profile)) == len(looks_of(before.profile)) + 3  # who is harmed where is no look
