@@ -274,12 +274,12 @@ class Controller:
             rows=settings.rows,
             allowance=None if self.keeper is None else self.keeper.allowance(estimate.rate),
             memory=self._cells.memory if self.plans_memory else None,
+            races=settings.price is not PriceSource.JOINT_PROGRAM,
         )
         self._solver.ask(request)
         self._asked = request
         self._solves = replace(self._solves, asked=request.number)
-        if self._waiting_since is None:
-            self._waiting_since = self._time
+        self._waiting_since = self._time if self._waiting_since is None else self._waiting_since
 
     def _basis(self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int) -> DecisionBasis:
         """Returns the price from the last plan, else from the price bisection, else the safe point."""

@@ -13,19 +13,9 @@ import numpy as np
 
 from controller.policies.restricted import within_risk, worst_benchmark
 from experiments.calibration.summary import worst_of
-from experiments.simulation.levers_of_records import told_apart
-from experiments.simulation.recording import read_calibration
-from models.chat_model import load_chat_model
 from models.profile.corners import certified_range
-from models.profile.profile import Profile, profile_of
+from models.profile.profile import Profile, profile_of, read_profile
 from models.reasoner import bundled_model
-
-
-def bundled() -> Profile:
-    """Returns the bundled profile with its benchmarks told apart."""
-    directory = bundled_model()
-    chat = load_chat_model(directory)
-    return told_apart(chat, read_calibration(chat, directory, profile_of(directory)))
 
 
 def lines(profile: Profile) -> list[str]:
@@ -46,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--risks", default="0.03")
     options = parser.parse_args()
-    profile = bundled()
+    profile = read_profile(profile_of(bundled_model()))
     print("\n".join(lines(profile)))
     for risk in map(float, options.risks.split(",")):
         anew = within_risk(profile, risk)

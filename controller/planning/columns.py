@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.ladder import extreme
+from controller.planning.races import has_races, widths
 from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -76,6 +77,8 @@ def hull_points(tables: OperatingTables, d: int, *, memory: bool = False) -> Pla
     """
     tokens, accuracy = tables.tokens[d], tables.accuracy[d]
     costs = [tokens]
+    if has_races(tables):  # rivals cost no user's time: worth a price of their own
+        costs.append(tokens / widths(tables))
     if tables.charges is not None:
         costs.append(tables.charges.of[d])
     if memory and tables.square is not None:
@@ -118,10 +121,11 @@ def shared_corners(tables: OperatingTables, *, memory: bool = False) -> list[tup
 def _costs(tables: OperatingTables, *, memory: bool) -> list[Array]:
     """Returns what points may cost a request, [class, point], in tokens on average."""
     tokens, square = tables.tokens, tables.square
+    plain = [tokens, tokens / widths(tables)] if has_races(tables) else [tokens]
     if not memory or square is None:
-        return [tokens]
+        return plain
     cells = square * (tokens.mean() / square.mean())
-    return [tokens, *((1.0 - share) * tokens + share * cells for share in CELL_SHARES)]
+    return [*plain, *((1.0 - share) * tokens + share * cells for share in CELL_SHARES)]
 
 
 def _near(i: int) -> list[int]:

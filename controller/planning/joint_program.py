@@ -15,8 +15,9 @@ share corners: Σ_k x_cdk ≤ y_c of every class d, with Σ y_c = 1 (see `column
 Where memory has room for M/b cells of each of b sequences, and a request holds C cells added over its decode steps,
 Σ λ_d (C_d·b/M − κ_d W_d)·x_d ≤ 0 is another: a sequence holds M/b cells on average, or less (see `memory`).
 
-Where w thoughts race, W counts the rows of all, and N a user for each. Rivals let no user wait: of λ_d κ_d W_d·x_d rows
-(1 − 1/w) are theirs, and they are in the system for the time of a step with one row at least. So much is taken from N.
+Where w thoughts race, W counts the rows of all, and N as if a user waited for each, W/R(1) where nobody else is there.
+But rivals let no user wait: such a race takes W/R(w). The difference, Σ λ_d κ_d W_d·x_d·(1/R(1) − 1/R(w)), is taken
+from N, at any load, where it would be more.
 
 Mixtures make this a linear program, exact on tables of any shape. The program is compiled once; a solve only changes
 its parameters.
@@ -37,7 +38,7 @@ from controller.load import Load
 from controller.planning.columns import SHED, Columns
 from controller.planning.decision import Decision, Prices, Slack, served
 from controller.planning.objective import Objective
-from controller.planning.races import rivals
+from controller.planning.races import has_races, spared
 from controller.planning.solving import SOLVERS, optimum
 from controller.risk.account import Allowance
 from models.profile.plant import Lines, Plant
@@ -94,7 +95,7 @@ class Optimizer:
         self._tokens = np.where(shed, tables.shed_tokens, tables.tokens[at])
         self._accuracy = np.where(shed, -objective.shed_penalty, tables.accuracy[at])
         self._thresholds, self._budgets = tables.thresholds[made.stands_for], tables.budgets[made.stands_for]
-        self._rivals = np.where(shed, 0.0, rivals(tables)[made.stands_for])
+        self._races = has_races(tables)
         self._risks = made.charged(tables)
         self._membership = np.equal.outer(np.arange(len(tables.classes)), self._class).astype(np.float64)
         self._merged = made.merged() if len(made.corners) else None  # None: no two columns are one point of a class
@@ -162,8 +163,8 @@ class Optimizer:
 
         users = self._line_slope * rho + self._line_intercept
         self._racing: cp.Parameter | None = None
-        if self._rivals.any():
-            self._racing = cp.Parameter(columns, nonneg=True)  # (w/Λ)·λ_d κ_d W·(1 − 1/w)/R(1)
+        if self._races:
+            self._racing = cp.Parameter(columns, nonneg=True)  # (w/Λ)·λ_d κ_d W·(1/R(1) − 1/R(w))
             behind = cp.Variable(nonneg=True)  # a variable of its own keeps each tangent's row short
             users -= behind
         self._waits = waiting >= users
@@ -237,11 +238,16 @@ class Optimizer:
 
     def _users(self, load: Load, plant: Plant, x: Array, demand: float) -> float:
         """Returns the requests in the system, of whose thoughts those behind the first are none."""
-        if demand < plant.capacity:
-            every, step = plant.in_system(demand), plant.effective_step(demand)
-        else:
-            every, step = self._tangents(plant).highest(demand), plant.max_batch / plant.capacity
-        return every - step * float((load.rates * load.work_ratio)[self._class] * self._rivals * self._tokens @ x)
+        within = demand < plant.capacity
+        every = plant.in_system(demand) if within else self._tangents(plant).highest(demand)
+        if not self._races:
+            return every
+        rows = (load.rates * load.work_ratio)[self._class] * self._tokens * x
+        return every - float(rows @ self._spared(plant))
+
+    def _spared(self, plant: Plant) -> Array:
+        """Returns `spared` of each column."""
+        return np.where(self._point >= 0, spared(self.tables, plant)[np.maximum(self._point, 0)], 0.0)
 
     def _crowded(self, load: Load, plant: Plant, room: float | None) -> Array:
         """Returns by how much each column's cells exceed its room, as a share of the capacity; `room` None: any."""
@@ -263,7 +269,7 @@ class Optimizer:
         self._line_slope.value = seconds * lines.slope * plant.capacity
         self._line_intercept.value = seconds * lines.intercept
         if self._racing is not None:
-            self._racing.value = seconds * self._rivals * self._work.value * plant.capacity / plant.rate(1)
+            self._racing.value = seconds * self._work.value * plant.capacity * self._spared(plant)
         self._weight.value = weight
         if self._affords is not None:
             charge, worth = (1.0, 0.0) if allowance is None else (allowance.charge, allowance.worth)

@@ -7,14 +7,16 @@ classes, the levels are those within each corner that is the best one at some pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
 from controller.load import Load
-from models.profile.tables import OperatingTables, prune_hull
+from controller.planning.races import racing
+from models.profile.plant import Plant
+from models.profile.tables import Charges, OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -90,6 +92,35 @@ class ChargedLadders:
             points=points,
             tokens=(tables.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
             accuracy=tables.accuracy[classes, points] @ load.mix,
+            charge=charge,
+        )
+
+
+class RacingLadders:
+    """The ladders of tables with races, for one load: those of all numbers of requests whose races have room.
+
+    A race that is worth its time where places are idle need not be worth its rows, and the widest need not fit.
+    """
+
+    def __init__(self, tables: OperatingTables, load: Load, plant: Plant) -> None:
+        charges = Charges(of=np.zeros(tables.tokens.shape), own=True)
+        self._tables = tables if tables.charges is not None else replace(tables, charges=charges)
+        self._load = load
+        numbers = {1, *(n for point in tables.points if (n := plant.max_batch // point.width) and point.width > 1)}
+        self._each = [ChargedLadders(racing(self._tables, plant, n), load) for n in sorted(numbers)]
+
+    def at(self, risk_price: float) -> Ladder:
+        """Returns all their levels at a price of risk, right answers."""
+        each = [one.at(risk_price) for one in self._each]
+        charges = np.concatenate([one.charge for one in each if one.charge is not None])
+        levels = np.hstack([np.concatenate([one.points for one in each]), charges[:, None]])
+        levels = np.unique(levels, axis=0)
+        points, charge = levels[:, :-1].astype(np.intp), levels[:, -1]
+        classes, tokens = np.arange(points.shape[1]), self._tables.tokens * self._load.work_ratio[:, None]
+        return Ladder(
+            points=points,
+            tokens=tokens[classes, points] @ self._load.mix,
+            accuracy=self._tables.accuracy[classes, points] @ self._load.mix,
             charge=charge,
         )
 

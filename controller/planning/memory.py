@@ -31,7 +31,7 @@ from models.profile.tables import OperatingTables
 Array = npt.NDArray[np.float64]
 
 KEPT = 4  # solves for which a batch that was found is kept, before others are tried again …
-ALIKE = 0.3  # … unless the rate has changed by so large a share
+ALIKE = 0.15  # … unless the rate, a work ratio or the step time has changed by so large a share
 
 
 class MemoryOptimizer:
@@ -44,7 +44,7 @@ class MemoryOptimizer:
         self._free = Optimizer(tables, objective, clock=clock)
         self._bound: Optimizer | None = None  # None: memory was never short
         self._batch = 0  # the last one found; 0: none was
-        self._searched: tuple[Memory, float] | None = None  # that it was found for, and the rate; None: it is not short
+        self._searched: tuple[Memory, Array] | None = None  # what it was found for; None: memory is not short
         self._kept = 0  # solves for which it was kept
 
     def solve(
@@ -94,7 +94,7 @@ class MemoryOptimizer:
         batch, best = _highest(
             at, lambda one, batch: self._way(one, load, plant, batch), min(start, plant.max_batch), plant.max_batch
         )
-        self._batch, self._searched, self._kept = batch, (memory, load.rate), 0
+        self._batch, self._searched, self._kept = batch, (memory, _pace(load, plant)), 0
         if batch == plant.max_batch and not best.prices.cell > 0.0:  # it is not short any more
             self._searched = None
             found = free(plant)
@@ -105,8 +105,8 @@ class MemoryOptimizer:
         """Returns the batch to try alone; None: others are to be tried, too."""
         if self._searched is None or self._kept >= KEPT or self._batch > plant.max_batch:
             return None
-        then, rate = self._searched
-        return self._batch if memory == then and abs(load.rate - rate) <= ALIKE * rate else None
+        (then, before), now = self._searched, _pace(load, plant)
+        return self._batch if memory == then and (np.abs(now - before) <= ALIKE * before).all() else None
 
     def _told(self, found: Decision, load: Load, plant: Plant, batch: int, started: float) -> Decision:
         """Returns a decision with its batch, and with what a sequence holds."""
@@ -150,6 +150,12 @@ def mean_cells(tables: OperatingTables, load: Load, decision: Decision) -> float
     weight = load.mix[:, None] * decision.mixture
     steps = float((weight * load.work_ratio[:, None] * tables.tokens).sum())
     return float((weight * tables.cell_steps(load.work_ratio)).sum()) / steps if steps > 0.0 else 0.0
+
+
+def _pace(load: Load, plant: Plant) -> Array:
+    """Returns what a batch is chosen by: the rate, the work ratios, and the time of a full step."""
+    step_s = plant.step_time.seconds(plant.max_batch, plant.context)
+    return np.concatenate([[load.rate], load.work_ratio, [step_s]])
 
 
 def _highest(

@@ -26,6 +26,7 @@ class SolveRequest:
     rows: int  # of the policy map
     allowance: Allowance | None = None  # of an account of risk; None: there is no account
     memory: Memory | None = None  # of the engine; None: it is not planned
+    races: bool = True  # whether thoughts may race, where the tables have races
 
     def at(self, batch: int | None) -> SolveRequest:
         """Returns the request for a plant of so large a batch; None: for its own."""

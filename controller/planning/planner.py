@@ -17,18 +17,18 @@ from models.profile.tables import OperatingTables
 
 
 class Planner:
-    """Both programs for one profile's tables, recompiled when the objective or `rows` changes. Not thread-safe."""
+    """Both programs for one profile's tables, recompiled when another thing than the load changes. Not thread-safe."""
 
     def __init__(self, tables: OperatingTables, *, clock: Callable[[], float]) -> None:
         self._tables = tables
         self._clock = clock
-        self._compiled: tuple[Objective, int, MemoryOptimizer, PolicyMapper] | None = None
+        self._compiled: tuple[Objective, int, bool, MemoryOptimizer, PolicyMapper] | None = None
         self._previous: tuple[float, Decision] | None = None
 
     def __call__(self, request: SolveRequest) -> Plan:
         """Returns the plan for a request. Raises SolverError if no solver finds a solution."""
         started = self._clock()
-        optimizer, mapper = self._programs(request.objective, request.rows)
+        optimizer, mapper = self._programs(request.objective, request.rows, request.races)
         then, previous = self._previous or (request.time_s, None)
         decision = optimizer.solve(
             request.load,
@@ -49,13 +49,15 @@ class Planner:
             risk=0.0 if request.allowance is None else max(0.0, found.risk_price - request.allowance.worth),
         )
 
-    def _programs(self, objective: Objective, rows: int) -> tuple[MemoryOptimizer, PolicyMapper]:
-        if self._compiled is None or self._compiled[:2] != (objective, rows):
+    def _programs(self, objective: Objective, rows: int, races: bool) -> tuple[MemoryOptimizer, PolicyMapper]:
+        if self._compiled is None or self._compiled[:3] != (objective, rows, races):
+            tables = self._tables if races else self._tables.alone()
             self._compiled = (
                 objective,
                 rows,
-                MemoryOptimizer(self._tables, objective, clock=self._clock),
-                PolicyMapper(self._tables, objective, rows=rows, clock=self._clock),
+                races,
+                MemoryOptimizer(tables, objective, clock=self._clock),
+                PolicyMapper(tables, objective, rows=rows, clock=self._clock),
             )
             self._previous = None
-        return self._compiled[2:]
+        return self._compiled[3:]

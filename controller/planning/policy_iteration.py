@@ -8,12 +8,13 @@ program with that constraint is the least, over Ï, of the chain's value plus (Ï
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from controller.planning.ladder import ChargedLadders, Ladder
+from controller.planning.ladder import ChargedLadders, Ladder, RacingLadders
 from controller.planning.races import RowsOfRaces
 from controller.risk.account import Allowance
 
@@ -49,7 +50,10 @@ class Chain:
     risk_price: float
 
 
-def affordable(ladders: ChargedLadders, rows: ChainRows, allowance: Allowance) -> Chain:
+FREE = Allowance(charge=math.inf, worth=0.0)  # where there is no account
+
+
+def affordable(ladders: ChargedLadders | RacingLadders, rows: ChainRows, allowance: Allowance) -> Chain:
     """Returns the chain at the least price of risk from the worth of kept risk on that keeps to the allowance.
 
     If none does, the one with the least charge found.
@@ -75,7 +79,7 @@ def affordable(ladders: ChargedLadders, rows: ChainRows, allowance: Allowance) -
     return found
 
 
-def chain(ladders: ChargedLadders, rows: ChainRows, risk_price: float) -> Chain:
+def chain(ladders: ChargedLadders | RacingLadders, rows: ChainRows, risk_price: float) -> Chain:
     """Returns the best levels at a price of risk."""
     levels = ladders.at(risk_price)
     assert levels.charge is not None

@@ -7,11 +7,12 @@ share of time with n requests at level k (requests end at rate R_n/W_k; requests
     max   Σ y·R_n·q_k/W_k − w·Σ n·y − π·λ·Σ_k y[n_max,k]
     s.t.  λ·Σ_k y[n,k] = Σ_k y[n+1,k]·R_{n+1}/W_k;  Σ y = 1
 
-Where thoughts race, W_k and q_k are of a row, too: places left idle by n requests make a race short (see `races`).
+Where thoughts race, W_k and q_k are of a row, too: places left idle by n requests make a race short (see `races`), and
+the levels are those of several ladders.
 
 Like the joint program, this one is compiled once and a solve only changes its parameters. A solve takes tens of
 milliseconds; the inner loop then only looks up the table. With the allowance of an account of risk, the mean charge of
-a request is one more constraint, and policy iteration solves it (see `policy_iteration`).
+a request is one more constraint, and policy iteration solves it (see `policy_iteration`), as where thoughts race.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't 
 from cvxpy.atoms.affine.sum import sum as total  # … and cp.sum
 
 from controller.load import Load
-from controller.planning.ladder import ChargedLadders, ladder
+from controller.planning.ladder import ChargedLadders, Ladder, RacingLadders, ladder
 from controller.planning.objective import Objective
-from controller.planning.policy_iteration import ChainRows, affordable
-from controller.planning.races import RowsOfRaces
+from controller.planning.policy_iteration import FREE, ChainRows, affordable
+from controller.planning.races import RowsOfRaces, has_races
 from controller.planning.solving import SOLVERS, optimum
 from controller.risk.account import Allowance
 from models.profile.plant import Plant
@@ -111,22 +112,22 @@ class PolicyMapper:
         n = np.arange(1.0, self.rows + 1.0)
         decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
         waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
-        raced = RowsOfRaces(self.tables, load, plant, self.rows)
-        if self.tables.charges is not None and allowance is not None:
+        charged, races = self.tables.charges is not None and allowance is not None, has_races(self.tables)
+        if charged or races:
+            raced = RowsOfRaces(self.tables, load, plant, self.rows)
             rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty, raced=raced)
-            return self._affordable(load, rows, allowance, started)
+            ladders = RacingLadders(self.tables, load, plant) if races else ChargedLadders(self.tables, load)
+            return self._affordable(ladders, rows, allowance if charged and allowance is not None else FREE, started)
         levels = ladder(self.tables, load)
-        tokens, accuracy = raced.of(levels.points)
-        service = decoded[:, None] / tokens
-        reward = service * accuracy - waiting[:, None]
+        service = decoded[:, None] / levels.tokens
+        reward = service * levels.accuracy - waiting[:, None]
         reward[-1] -= self.objective.shed_penalty
         self._service.value, self._reward.value = service, reward
         solver = optimum(self._problem, self._solvers, rate=rate)
         value = float(self._problem.objective.value)  # correct answers per request
         shares = np.maximum(np.asarray(self._y.value, dtype=np.float64), 0.0).sum(axis=1)
-        tokens, accuracy = (np.broadcast_to(each, (self.rows, each.shape[1])) for each in (tokens, accuracy))
-        price = self._prices(value, tokens, accuracy, decoded, waiting, usual=int(shares.argmax()))
-        level = (accuracy - price[:, None] * tokens).argmax(axis=1)
+        price = self._prices(value, levels, decoded, waiting, usual=int(shares.argmax()))
+        level = (levels.accuracy - price[:, None] * levels.tokens).argmax(axis=1)
         return PolicyMap(
             classes=self.tables.classes,
             price=price,
@@ -139,9 +140,12 @@ class PolicyMapper:
             solve_s=self._clock() - started,
         )
 
-    def _affordable(self, load: Load, rows: ChainRows, allowance: Allowance, started: float) -> PolicyMap:
-        found = affordable(ChargedLadders(self.tables, load), rows, allowance)
-        allowed = (found.risk_price - allowance.worth) * allowance.charge
+    def _affordable(
+        self, ladders: ChargedLadders | RacingLadders, rows: ChainRows, allowance: Allowance, started: float
+    ) -> PolicyMap:
+        found = affordable(ladders, rows, allowance)
+        paid = found.risk_price - allowance.worth
+        allowed = paid * allowance.charge if paid else 0.0
         return PolicyMap(
             classes=self.tables.classes,
             price=found.price,
@@ -156,12 +160,8 @@ class PolicyMapper:
             charge=found.charge,
         )
 
-    def _prices(
-        self, value: float, tokens: Array, accuracy: Array, decoded: Array, waiting: Array, *, usual: int
-    ) -> Array:
+    def _prices(self, value: float, levels: Ladder, decoded: Array, waiting: Array, *, usual: int) -> Array:
         """Returns p_n, what a token costs the others, by row; each class then takes its best Q − p_n·κ·W.
-
-        `tokens` and `accuracy` are [row, level].
 
         Bellman's equation relates p_n to u_n, the value of having one request fewer:
         p_n·R_n/λ = value + w·n/λ + u_{n+1}  and  p_n = max_k (q_k + u_n)/W_k.  Errors fade if the recursion runs from
@@ -170,10 +170,10 @@ class PolicyMapper:
         price = np.empty(self.rows)
         fewer = -value
         for row in range(usual + 1):
-            price[row] = np.max((accuracy[row] + fewer) / tokens[row])
+            price[row] = np.max((levels.accuracy + fewer) / levels.tokens)
             fewer = price[row] * decoded[row] - value - waiting[row]
         fewer = self.objective.shed_penalty  # one request beyond the last row is turned away
         for row in range(self.rows - 1, usual, -1):
             price[row] = (value + waiting[row] + fewer) / decoded[row]
-            fewer = -np.max(accuracy[row] - price[row] * tokens[row])
+            fewer = -np.max(levels.accuracy - price[row] * levels.tokens)
         return price

@@ -25,10 +25,10 @@ def racing(tables: OperatingTables, plant: Plant | None, in_system: int) -> Oper
     Steps are counted in steps of one thought each. Where there is no race, its point is the full thought's. `plant`
     None: nothing is known of the places, so nobody races.
     """
-    widths = _widths(tables)
-    if not (widths > 1).any():
+    wide = widths(tables)
+    if not has_races(tables):
         return tables
-    slower = np.where(widths > 1, np.nan, 1.0) if plant is None else _slower(widths, plant, max(1, in_system))
+    slower = np.where(wide > 1, np.nan, 1.0) if plant is None else _slower(wide, plant, max(1, in_system))
 
     def held(of: Array, factor: Array | float) -> Array:
         return np.asarray(np.where(np.isnan(slower), of[:, :1], of * factor))
@@ -38,7 +38,7 @@ def racing(tables: OperatingTables, plant: Plant | None, in_system: int) -> Oper
         tables,
         tokens=held(tables.tokens, slower),
         accuracy=held(tables.accuracy, 1.0),
-        p95_steps=None if steps is None else held(steps, widths * slower),
+        p95_steps=None if steps is None else held(steps, wide * slower),
     )
 
 
@@ -49,9 +49,9 @@ class RowsOfRaces:
         self._tokens = (tables.tokens * load.work_ratio[:, None])[None]  # [row, class, point]
         self._accuracy = tables.accuracy[None]  # a single row holds for all where no thoughts race
         self._mix = load.mix
-        widths = _widths(tables)
-        if (widths > 1).any():
-            slower = np.array([_slower(widths, plant, n) for n in range(1, rows + 1)])[:, None]
+        if has_races(tables):
+            wide = widths(tables)
+            slower = np.array([_slower(wide, plant, n) for n in range(1, rows + 1)])[:, None]
             self._tokens, self._accuracy = (
                 np.where(np.isnan(slower), of[:, :, :1], of * factor)
                 for of, factor in ((self._tokens, slower), (self._accuracy, 1.0))
@@ -67,16 +67,25 @@ class RowsOfRaces:
         return tokens, accuracy
 
 
-def rivals(tables: OperatingTables) -> Array:
-    """Returns what share of each point's token rows is of thoughts behind the first."""
-    return np.asarray(1.0 - 1.0 / _widths(tables))
+def has_races(tables: OperatingTables) -> bool:
+    """Whether thoughts race at any point."""
+    return bool((widths(tables) > 1).any())
 
 
-def _widths(tables: OperatingTables) -> npt.NDArray[np.intp]:
+def spared(tables: OperatingTables, plant: Plant) -> Array:
+    """Returns by how much a token row of each point keeps a request less long than it would alone in its steps, s.
+
+    A lone request of W rows takes W/R(1), a lone race of w thoughts W/R(w).
+    """
+    return np.array([1.0 / plant.rate(1) - 1.0 / plant.rate(point.width) for point in tables.points])
+
+
+def widths(tables: OperatingTables) -> npt.NDArray[np.intp]:
+    """Returns the thoughts of a request at each point."""
     return np.array([point.width for point in tables.points], dtype=np.intp)
 
 
-def _slower(widths: npt.NDArray[np.intp], plant: Plant, n: int) -> Array:
+def _slower(wide: npt.NDArray[np.intp], plant: Plant, n: int) -> Array:
     """Returns R(n)/R(n·w) by point; NaN where n·w rows are more than a batch. Of one thought it is 1."""
-    known = {w: plant.rate(n) / plant.rate(n * w) for w in set(widths.tolist()) if w == 1 or n * w <= plant.max_batch}
-    return np.array([known.get(w, np.nan) for w in widths.tolist()])
+    known = {w: plant.rate(n) / plant.rate(n * w) for w in set(wide.tolist()) if w == 1 or n * w <= plant.max_batch}
+    return np.array([known.get(w, np.nan) for w in wide.tolist()])

@@ -71,7 +71,7 @@ class ActiveRequest(RequestPhases):
     in_force: Limits = field(default_factory=Limits)
     rule: ExitRule = field(default_factory=ExitRule)  # the signals of `in_force`
     grant: object = None  # what the policy's keeper lets it meet; None: the policy has no keeper
-    held_back: bool = False  # the keeper has held it to other limits than the policy's
+    held_back: bool = False  # as it began, the keeper held it to other limits than the policy's
     _policy: Limits | None = None  # those that `in_force` was derived from; None: not yet
 
     # what was decoded

@@ -89,7 +89,8 @@ class ThoughtControl:
         served = wanted
         if active.grant is not None and self._keeper is not None:
             served = self._keeper.within(active.grant, wanted, len(active.thought))
-            active.held_back = active.held_back or served != wanted
+            if not active.thought:  # later looks would leave out long thoughts alone
+                active.held_back = served != wanted
         return active.obey(served, self._rule)
 
     def foreseen(self, request: ReasoningRequest) -> Limits:
@@ -109,7 +110,7 @@ class ThoughtControl:
             (self._keeper.served if served or active.exited else self._keeper.void)(active.grant)
 
     def limited_by_policy(self, active: ActiveRequest) -> bool:
-        """Whether the policy's limits, and nobody else's, have held for a request's thought all along."""
+        """Whether the policy's limits, and nobody else's, held for a request's thought as it began."""
         owner = active.owner
         return owner.request.left_to_policy and not owner.held_back
 

@@ -35,10 +35,17 @@ def with_shedding(tables: OperatingTables, objective: Objective) -> tuple[np.nda
 
 
 def of_rivals(tables: OperatingTables, load: Load, rates: np.ndarray, plant: Plant) -> np.ndarray:
-    """The least number of thoughts behind the first in the system, of each column [class, shed and points]."""
-    behind = [0.0] + [(point.width - 1) / point.width for point in tables.points]
-    tokens = np.hstack([np.zeros((len(rates), 1)), tables.tokens])
-    return (rates * load.work_ratio)[:, None] * tokens * np.array(behind) * plant.step_time.seconds(1, plant.context)
+    """By how much N counts races for more than they are in the system, of each column [class, shed and points].
+
+    A lone race of w thoughts is there for W/w steps, each of w rows.
+    """
+    tau = [plant.step_time.seconds(min(w, plant.max_batch), plant.context) for w in range(2 + max_width(tables))]
+    apart = [tau[1] - tau[point.width] / min(point.width, plant.max_batch) for point in tables.points]
+    return (rates * load.work_ratio)[:, None] * np.hstack([np.zeros((len(rates), 1)), tables.tokens * np.array(apart)])
+
+
+def max_width(tables: OperatingTables) -> int:
+    return max(point.width for point in tables.points)
 
 
 def mean_charge(tables: OperatingTables, rates: np.ndarray) -> np.ndarray:

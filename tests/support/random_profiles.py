@@ -60,7 +60,7 @@ def with_races(tables: OperatingTables, rng: np.random.Generator) -> OperatingTa
     races = OperatingTables(
         classes=tables.classes,
         points=tuple(OperatingPoint(threshold=None, budget=None, race=RaceRule(width=w, vote=True)) for w in widths),
-        tokens=full * np.array(widths) * rng.uniform(0.8, 1.0, (classes, len(widths))),
+        tokens=full * np.array(widths) * rng.uniform(0.4, 1.0, (classes, len(widths))),
         accuracy=np.clip(right + rng.uniform(-0.03, 0.1, (classes, len(widths))), 0.0, 1.0),
         longest=4000,
     )

@@ -31,11 +31,6 @@ class Ballot:
         self._shrunk = False  # a vote, to two
         self._answers: dict[int, str] = {}  # by place, in the order of ends
 
-    @property
-    def ended(self) -> tuple[int, ...]:
-        """The places that have ended with an answer, first to last."""
-        return tuple(self._answers)
-
     def answer(self, place: int, text: str) -> int | None:
         """A thought has ended with a reply that votes for `text`. Returns the winner; None: the race goes on."""
         self._answers[place] = text

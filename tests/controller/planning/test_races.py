@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from controller.planning.joint_program import Optimizer
 from controller.planning.memory import MemoryOptimizer
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMapper
-from controller.planning.races import racing, rivals
+from controller.planning.races import racing
 from controller.planning.room import Memory
 from controller.policies.restricted import with_levers
 from controller.risk.account import Allowance
@@ -60,7 +61,7 @@ def test_the_joint_program_with_races_is_as_good_as_cutting_planes() -> None:
         lost = true_value(tables, objective, load, plant, best) - true_value(tables, objective, load, plant, mine)
         waits = objective.latency_weight * plant.in_system(min(decision.demand, 0.97 * plant.capacity)) / load.rate
         assert -2e-5 <= lost <= 1e-4 + 0.01 * waits
-        raced += bool(decision.mixture[:, rivals(tables) > 0.0].sum() > 0.01)
+        raced += bool(decision.mixture[:, [point.width > 1 for point in tables.points]].sum() > 0.01)
     assert raced >= 8
 
 
@@ -85,12 +86,12 @@ def test_idle_places_race_and_none_do_under_load() -> None:
 
 
 def test_thoughts_behind_the_first_let_no_user_wait() -> None:
-    """A lone request that races is in the system as long as its thoughts take side by side."""
+    """A lone request that races is in the system for the steps that its thoughts take side by side."""
     found = joint(0.001)
     race = TABLES.points[int(found.mixture[0].argmax())]
-    side_by_side = TABLES.tokens[:, RACES[-1]] / race.width * PLANT.rate(1) ** -1
+    seconds = TABLES.tokens[:, RACES[-1]] / race.width * PLANT.step_time.seconds(race.width, PLANT.context)
     assert race.width == 5
-    assert found.in_system == pytest.approx(0.001 * side_by_side.mean(), rel=0.02)
+    assert found.in_system == pytest.approx(0.001 * seconds.mean(), rel=0.02)
 
 
 def test_width_and_batch_are_chosen_together_under_the_memory_limit() -> None:
@@ -130,31 +131,48 @@ def test_random_races_under_a_memory_are_as_good_as_every_batch_by_cutting_plane
         assert -2e-5 <= best - mine <= 2e-3 + 0.01 * waits
 
 
-def test_no_choice_of_rows_of_a_small_map_is_better() -> None:
-    """One class, three rows: each row takes any point, and a race in it is as fast as its places allow."""
-    plant = Plant(step_time=StepTime(a=0.004, c=0.0003), max_batch=6)
-    rule = RaceRule(width=3, vote=True)
-    tables = OperatingTables(
+def one_class(points: Sequence[tuple[OperatingPoint, float, float]]) -> OperatingTables:
+    return OperatingTables(
         classes=("all",),
-        points=(
-            OperatingPoint(threshold=None, budget=None),
-            OperatingPoint(threshold=0.8, budget=None),
-            OperatingPoint(threshold=None, budget=None, race=rule),
-        ),
-        tokens=np.array([[600.0, 300.0, 1700.0]]),
-        accuracy=np.array([[0.8, 0.74, 0.85]]),
-        longest=900,
+        points=tuple(point for point, _, _ in points),
+        tokens=np.array([[tokens for _, tokens, _ in points]]),
+        accuracy=np.array([[accuracy for _, _, accuracy in points]]),
+        longest=9000,
     )
-    objective, rows = Objective(latency_weight=2e-3, shed_penalty=0.5), 3
+
+
+FULL, SOONER = OperatingPoint(threshold=None, budget=None), OperatingPoint(threshold=0.8, budget=None)
+
+
+def race(width: int, *, vote: bool = True) -> OperatingPoint:
+    return OperatingPoint(threshold=None, budget=None, race=RaceRule(width=width, vote=vote))
+
+
+@pytest.mark.parametrize(
+    ("batch", "weight", "points"),
+    [
+        (6, 2e-3, [(FULL, 600.0, 0.8), (SOONER, 300.0, 0.74), (race(3), 1700.0, 0.85)]),
+        (6, 0.02, [(FULL, 600.0, 0.8), (SOONER, 300.0, 0.74), (race(3, vote=False), 1200.0, 0.799)]),  # worth its time
+        (4, 2e-3, [(FULL, 600.0, 0.8), (race(3), 1700.0, 0.83), (race(5), 2900.0, 0.9)]),  # the widest never fits
+    ],
+)
+def test_no_choice_of_rows_of_a_small_map_is_better(
+    batch: int, weight: float, points: list[tuple[OperatingPoint, float, float]]
+) -> None:
+    """One class, three rows: each row takes any point, and a race in it is as fast as its places allow."""
+    plant, tables = Plant(step_time=StepTime(a=0.004, c=0.0003), max_batch=batch), one_class(points)
+    objective, rows = Objective(latency_weight=weight, shed_penalty=0.5, order_penalty=0.0), 3
+    widths = [point.width for point in tables.points]
     choices = []
     for rate in (0.05, 0.5, 2.0, 4.0):
         load = Load(rate=rate, mix=np.ones(1), work_ratio=np.ones(1))
         table = PolicyMapper(tables, objective, rows=rows, clock=still).solve(load, plant)
         values = {}
-        for choice in itertools.product(range(3), repeat=rows):
-            if any(k == 2 and 3 * n > plant.max_batch for n, k in enumerate(choice, start=1)):
+        for choice in itertools.product(range(len(points)), repeat=rows):
+            wide = [widths[k] for k in choice]
+            if any(w > 1 and w * n > batch for n, w in enumerate(wide, start=1)):
                 continue
-            steps = [3 * n if k == 2 else n for n, k in enumerate(choice, start=1)]  # rows of a step
+            steps = [w * n for n, w in enumerate(wide, start=1)]  # rows of a step
             ends = [plant.rate(b) / tables.tokens[0, k] for b, k in zip(steps, choice, strict=True)]
             share = np.cumprod([1.0] + [rate / one for one in ends])
             share /= share.sum()
@@ -163,10 +181,28 @@ def test_no_choice_of_rows_of_a_small_map_is_better() -> None:
             values[choice] = (won - waits - objective.shed_penalty * rate * share[-1]) / rate
         best = max(values, key=lambda one: values[one])
         assert table.value == pytest.approx(values[best], abs=1e-6)
-        assert tuple(table.points[:, 0]) == best
+        served = [0 if n * widths[k] > batch else k for n, k in enumerate(table.points[:, 0].tolist(), start=1)]
+        assert tuple(served) == best
         choices.append(best)
-    assert choices[0][0] == 2
-    assert 2 not in choices[-1]
+        planned = Optimizer(tables, objective, clock=still).solve(load, plant)
+        mine = np.hstack([planned.shed[:, None], planned.mixture])
+        cut = true_value(tables, objective, load, plant, best_by_cutting_planes(tables, objective, load, plant))
+        tangents = 0.01 * weight * plant.in_system(min(planned.demand, 0.97 * plant.capacity)) / rate  # miss as much
+        assert cut - true_value(tables, objective, load, plant, mine) <= 1e-4 + tangents
+    assert widths[choices[0][0]] == 3
+    assert all(widths[k] == 1 for k in choices[-1])
+
+
+def test_another_pace_of_the_same_rate_searches_for_a_batch_again() -> None:
+    kept = MemoryOptimizer(TABLES, Objective(order_penalty=0.0), clock=still)
+    memory = Memory(cells=2000)
+    assert kept.solve(even(3.0), PLANT, memory=memory).batch is not None
+    for ratio in (1.2, 2.0):
+        load = replace(even(3.0), work_ratio=np.full(3, ratio))
+        found = kept.solve(load, PLANT, memory=memory)
+        fresh = MemoryOptimizer(TABLES, Objective(order_penalty=0.0), clock=still).solve(load, PLANT, memory=memory)
+        assert found.batch == fresh.batch
+        assert found.value == pytest.approx(fresh.value, abs=1e-6)
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -206,7 +242,6 @@ def test_rows_without_room_win_nothing_by_races() -> None:
                 assert seen.p95_steps[:, k] == pytest.approx(slower * TABLES.p95_steps[:, k])
     unknown = racing(TABLES, None, 1)
     assert np.array_equal(unknown.accuracy[:, RACES[0]], TABLES.accuracy[:, 0])
-    assert (rivals(TABLES)[RACES] > 0.0).all()
 
 
 def test_a_race_that_is_cheaper_than_a_full_thought_is_so_only_where_there_is_room() -> None:
