@@ -22,7 +22,7 @@ from controller.estimation.estimator import LoadEstimate, LoadEstimator
 from controller.planning import bisection as fallback
 from controller.planning.decision import Decision
 from controller.planning.plan import Plan, Solver, SolveRequest
-from controller.planning.races import racing
+from controller.planning.races import has_races, racing
 from controller.policy import Limits
 from controller.risk.keeper import RiskKeeper
 from controller.selection import Held, choose, limits_at, move, safe_points
@@ -370,7 +370,7 @@ class Controller:
             said.append(f"the solver has not answered for {waiting:.1f} s")
         if self._plan is not None and self._time - self._plan.request.time_s > settings.stale_s:
             said.append(f"the policy map is older than {settings.stale_s:g} s")
-        if settings.price is PriceSource.JOINT_PROGRAM and self._tables.alone() is not self._tables:
+        if settings.price is PriceSource.JOINT_PROGRAM and has_races(self._tables):
             said.append(f"price is {settings.price}, the same for any number of requests: no thoughts race")
         return tuple(each for each in (*said, self._unbisected) if each)
 

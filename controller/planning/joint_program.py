@@ -95,7 +95,6 @@ class Optimizer:
         self._tokens = np.where(shed, tables.shed_tokens, tables.tokens[at])
         self._accuracy = np.where(shed, -objective.shed_penalty, tables.accuracy[at])
         self._thresholds, self._budgets = tables.thresholds[made.stands_for], tables.budgets[made.stands_for]
-        self._races = has_races(tables)
         self._risks = made.charged(tables)
         self._membership = np.equal.outer(np.arange(len(tables.classes)), self._class).astype(np.float64)
         self._merged = made.merged() if len(made.corners) else None  # None: no two columns are one point of a class
@@ -163,7 +162,7 @@ class Optimizer:
 
         users = self._line_slope * rho + self._line_intercept
         self._racing: cp.Parameter | None = None
-        if self._races:
+        if has_races(self.tables):
             self._racing = cp.Parameter(columns, nonneg=True)  # (w/Λ)·λ_d κ_d W·(1/R(1) − 1/R(w))
             behind = cp.Variable(nonneg=True)  # a variable of its own keeps each tangent's row short
             users -= behind
@@ -240,7 +239,7 @@ class Optimizer:
         """Returns the requests in the system, of whose thoughts those behind the first are none."""
         within = demand < plant.capacity
         every = plant.in_system(demand) if within else self._tangents(plant).highest(demand)
-        if not self._races:
+        if self._racing is None:
             return every
         rows = (load.rates * load.work_ratio)[self._class] * self._tokens * x
         return every - float(rows @ self._spared(plant))

@@ -37,13 +37,7 @@ class Ladder:
 
 def ladder(tables: OperatingTables, load: Load) -> Ladder:
     """Returns the levels for this load's mix, from all classes at their cheapest hull points to all at their best."""
-    points = _climb(tables.tokens, tables.accuracy, load)
-    classes = np.arange(points.shape[1])
-    return Ladder(
-        points=points,
-        tokens=(tables.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
-        accuracy=tables.accuracy[classes, points] @ load.mix,
-    )
+    return _of(tables, load, _climb(tables.tokens, tables.accuracy, load))
 
 
 class ChargedLadders:
@@ -62,7 +56,7 @@ class ChargedLadders:
             return self._fixed
         tables, load = self._tables, self._load
         points = _climb(tables.tokens, tables.accuracy - risk_price * self._charges.of, load)
-        return self._ladder(points, self._charges.of[np.arange(points.shape[1]), points] @ load.mix)
+        return _of(tables, load, points, self._charges.of[np.arange(points.shape[1]), points] @ load.mix)
 
     def _of_corners(self) -> Ladder:
         tables, load = self._tables, self._load
@@ -74,7 +68,7 @@ class ChargedLadders:
             levels = within[_climb(tables.tokens[:, within], tables.accuracy[:, within], load)]
             found.extend(levels)
             charged += [float(self._charges.of[0, corner])] * len(levels)
-        every = self._ladder(np.array(found), np.array(charged))
+        every = _of(tables, load, np.array(found), np.array(charged))
         assert every.charge is not None
         kept = extreme(np.stack([every.tokens, every.charge, -every.accuracy], axis=1))
         kept = kept[np.argsort(every.tokens[kept], kind="stable")]
@@ -83,16 +77,6 @@ class ChargedLadders:
             tokens=every.tokens[kept],
             accuracy=every.accuracy[kept],
             charge=every.charge[kept],
-        )
-
-    def _ladder(self, points: Places, charge: Array) -> Ladder:
-        tables, load = self._tables, self._load
-        classes = np.arange(points.shape[1])
-        return Ladder(
-            points=points,
-            tokens=(tables.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
-            accuracy=tables.accuracy[classes, points] @ load.mix,
-            charge=charge,
         )
 
 
@@ -115,14 +99,7 @@ class RacingLadders:
         charges = np.concatenate([one.charge for one in each if one.charge is not None])
         levels = np.hstack([np.concatenate([one.points for one in each]), charges[:, None]])
         levels = np.unique(levels, axis=0)
-        points, charge = levels[:, :-1].astype(np.intp), levels[:, -1]
-        classes, tokens = np.arange(points.shape[1]), self._tables.tokens * self._load.work_ratio[:, None]
-        return Ladder(
-            points=points,
-            tokens=tokens[classes, points] @ self._load.mix,
-            accuracy=self._tables.accuracy[classes, points] @ self._load.mix,
-            charge=charge,
-        )
+        return _of(self._tables, self._load, levels[:, :-1].astype(np.intp), levels[:, -1])
 
 
 def extreme(costs: Array) -> Places:
@@ -136,6 +113,17 @@ def extreme(costs: Array) -> Places:
     except QhullError:  # all rows are alike
         return np.arange(len(costs))
     return np.sort(corners[corners < len(costs)]).astype(np.intp)
+
+
+def _of(tables: OperatingTables, load: Load, points: Places, charge: Array | None = None) -> Ladder:
+    """Returns the ladder of levels with these points [level, class]."""
+    classes = np.arange(points.shape[1])
+    return Ladder(
+        points=points,
+        tokens=(tables.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
+        accuracy=tables.accuracy[classes, points] @ load.mix,
+        charge=charge,
+    )
 
 
 def _climb(tokens: Array, worth: Array, load: Load) -> Places:

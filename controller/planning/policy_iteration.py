@@ -41,7 +41,6 @@ class Chain:
     """The best level of each row at a price of risk, and what follows from it."""
 
     levels: Ladder
-    worth: Array  # of a mean request, [row, level]: accuracy less what its charge costs
     level: Places  # by row
     value: float  # per request, what charges cost included
     price: Array  # of a token, by row
@@ -102,7 +101,6 @@ def chain(ladders: ChargedLadders | RacingLadders, rows: ChainRows, risk_price: 
     ends = shares * rows.decoded / tokens[every, level]
     return Chain(
         levels=levels,
-        worth=worth,
         level=level,
         value=value,
         price=price,

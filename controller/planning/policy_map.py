@@ -112,12 +112,12 @@ class PolicyMapper:
         n = np.arange(1.0, self.rows + 1.0)
         decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
         waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
-        charged, races = self.tables.charges is not None and allowance is not None, has_races(self.tables)
-        if charged or races:
+        allowance, races = None if self.tables.charges is None else allowance, has_races(self.tables)
+        if allowance is not None or races:
             raced = RowsOfRaces(self.tables, load, plant, self.rows)
             rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty, raced=raced)
             ladders = RacingLadders(self.tables, load, plant) if races else ChargedLadders(self.tables, load)
-            return self._affordable(ladders, rows, allowance if charged and allowance is not None else FREE, started)
+            return self._affordable(ladders, rows, allowance or FREE, started)
         levels = ladder(self.tables, load)
         service = decoded[:, None] / levels.tokens
         reward = service * levels.accuracy - waiting[:, None]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -15,36 +13,17 @@ from controller.serving.fair_queue import Claim
 from controller.serving.ordering.order import Order
 from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
-from controller.serving.request import ExitReason, ReasoningRequest, RequestId
+from controller.serving.request import ExitReason, RequestId
 from engine.base import FinishReason, Sampling
 from models.profile.width import RaceRule
-from tests.support.serving_bench import ANSWER, ENDLESS, Bench, Heard
+from tests.support.racing_requests import DRAWN, FIRST, IDLE, VOTE, WAYS, Chain, ask
+from tests.support.serving_bench import ENDLESS, Heard
 
-Chain = Callable[..., Bench]
-WAYS = {
-    "\n": {"a": 0.5, "b": 0.4},
-    "a": {"b": 0.6, "</think>": 0.3},
-    "b": {"a": 0.6, "</think>": 0.3},
-    **ANSWER,
-    "</think>": {"X": 0.5, "Y": 0.4},
-}
-DRAWN = Sampling(temperature=1.0, seed=7)
-IDLE = AdmissionLimits(slots=8)
-FIRST = RaceRule(width=4, asked=1.0, temperature=1.0)
-VOTE = replace(FIRST, width=5, vote=True)
 FORECAST = RowForecast(
     classes=("easy",), thresholds=(None,), budgets=(None,), curves=(None,), mean=((((40.0,),),) * 2,),
     spread=(((0.0,),),) * 2, usual_rows=40.0, answer_rows=1.0,
 )  # fmt: skip
 PAUSES = ServingOrder(order=Order(head_start_s=math.inf, usual_rows=40.0), forecast=FORECAST, pauses=True)
-
-
-def ask(bench: Bench, **options: Any) -> tuple[RequestId, Heard]:
-    """Submit a request of which no trial answers are wanted, so that it may race."""
-    heard = Heard()
-    tokens = bench.thinking.prompt(tuple(bench.tokenizer.encode("?")), thinking=True)
-    request = ReasoningRequest(**{"prompt": tokens, "max_tokens": 60, "sampling": DRAWN, **options})
-    return bench.loop.submit(request, heard), heard
 
 
 class Granting:
