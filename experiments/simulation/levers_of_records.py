@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from controller.serving.trials import probe_spec
 from engine.base import ProbeSpec
@@ -19,16 +20,24 @@ from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import Profile, write_profile
 from models.score import Score
 
+Tabulate: TypeAlias = Callable[[ChatModel, CalibratedRecords, Sequence[Path]], Profile]
+"""Returns a profile with a lever tabulated on its records; the paths are those of its `--questions` files."""
 
-def add_give_up(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
-    """Tabulates giving up in the profile `file` from the records beside it; writes and returns the profile with it.
 
-    The questions that chose the budgets place the curves, and the others certify, as in the calibration. The arguments
-    are those of `read_calibration`, whose errors it raises.
+def add_levers(
+    chat: ChatModel, directory: Path, file: Path, levers: Sequence[Tabulate], *, files: Sequence[Path] = ()
+) -> Iterator[Profile]:
+    """Tabulates levers in the profile `file` from the records beside it; yields the profile as written with each.
+
+    The questions that chose the budgets fit or place what a lever needs, and the others certify, as in the calibration.
+    The other arguments are those of `read_calibration`, whose errors it raises, and those of the levers.
     """
-    found = given_up(chat, read_calibration(chat, directory, file, files=files), files)
-    write_profile(file, found)
-    return found
+    known = read_calibration(chat, directory, file, files=files)
+    for tabulated in levers:
+        made = tabulated(chat, known, files)
+        write_profile(file, made)
+        yield made
+        known = replace(known, profile=made)
 
 
 def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
@@ -39,19 +48,11 @@ def given_up(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = 
     return recounted(made, replace(mine.look, curves=LADDER))
 
 
-def add_no_thought(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
-    """Tabulates answers at once in the profile `file` from the records beside it; writes and returns it with them.
-
-    The arguments are those of `read_calibration`, whose errors it raises; TraceError if no answer without thought was
-    recorded.
-    """
-    found = answered_at_once(chat, read_calibration(chat, directory, file, files=files), files)
-    write_profile(file, found)
-    return found
-
-
 def answered_at_once(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
-    """Returns the profile with answers at once tabulated on its records, which is one more look at a certificate."""
+    """Returns the profile with answers at once tabulated on its records, which is one more look at a certificate.
+
+    Raises TraceError if no answer without thought was recorded.
+    """
     mine = certifying(chat, known, files)
     made = with_no_thought(
         known.profile,

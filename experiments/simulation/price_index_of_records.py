@@ -9,19 +9,9 @@ from pathlib import Path
 from experiments.calibration.pricing.index import LADDERS
 from experiments.calibration.profile import with_price_index
 from experiments.simulation.levers_of_records import certifying, recounted
-from experiments.simulation.recording import CalibratedRecords, read_calibration
+from experiments.simulation.recording import CalibratedRecords
 from models.chat_model import ChatModel
-from models.profile.profile import Profile, write_profile
-
-
-def add_price_index(chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = ()) -> Profile:
-    """Tabulates the index in the profile `file` from the records beside it; writes and returns the profile with it.
-
-    The arguments are those of `read_calibration`, whose errors it raises.
-    """
-    found = price_indexed(chat, read_calibration(chat, directory, file, files=files), files)
-    write_profile(file, found)
-    return found
+from models.profile.profile import Profile
 
 
 def price_indexed(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:

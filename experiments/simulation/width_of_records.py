@@ -7,21 +7,18 @@ from pathlib import Path
 
 from experiments.calibration.races.racing import widened
 from experiments.calibration.traces import run_questions
-from experiments.simulation.recording import read_calibration
+from experiments.simulation.recording import CalibratedRecords
 from models.chat_model import ChatModel
-from models.profile.profile import Profile, write_profile
+from models.profile.profile import Profile
 
 
-def add_width(chat: ChatModel, directory: Path, file: Path, width: int, *, files: Sequence[Path] = ()) -> Profile:
-    """Tabulates races in the profile `file` from the records and replies beside it; writes and returns it.
+def raced(file: Path, width: int, chat: ChatModel, known: CalibratedRecords, files: Sequence[Path] = ()) -> Profile:
+    """Returns the profile `file` with races tabulated on its records and on the replies beside it.
 
-    The arguments are those of `read_calibration` and `widened`, whose errors it raises.
+    Raises the errors of `widened`.
     """
-    known = read_calibration(chat, directory, file, files=files)
     mine = run_questions(known.questions, files)
     log = known.log.of(mine)
     traces = [log.traces[number] for number in range(len(known.questions))]
     header = {name: value for name, value in known.log.header.items() if name not in ("format", "version")}
-    found = widened(known.profile, chat, traces, mine.keys, file, header, width)
-    write_profile(file, found)
-    return found
+    return widened(known.profile, chat, traces, mine.keys, file, header, width)

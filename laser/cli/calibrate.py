@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from laser.cli.common.resuming import ResumableCommand
 
 if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
+    from experiments.simulation.levers_of_records import Tabulate
+    from models.chat_model import ChatModel
+    from models.profile.profile import Profile
 
 OF_RECORDS = (
     "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "price_index",
@@ -225,7 +229,7 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
 
         chat = settings.chat()
         add_running(chat, settings.directory, file, files=files)
-        _tell_levers(settings)
+        _tell_levers(settings, chat)
         add_contest(chat, settings.directory, file, files=files, reporter=progress())
         profile = add_order(chat, settings.directory, file, files=files, reporter=progress())
     else:
@@ -250,23 +254,27 @@ def _tell_order(settings: CalibrationSettings) -> None:
     click.echo(f"\n{order_table(profile.order)}")
 
 
-def _tell_levers(settings: CalibrationSettings) -> None:
+def _tell_levers(settings: CalibrationSettings, chat: ChatModel) -> None:
     """Tabulates the levers that the settings name in an existing profile, and tells what is certified of them."""
     from experiments.calibration.summary import answering_at_once, giving_up, pricing, racing
-    from experiments.simulation.levers_of_records import add_give_up, add_no_thought
-    from experiments.simulation.price_index_of_records import add_price_index
-    from experiments.simulation.width_of_records import add_width
+    from experiments.simulation.levers_of_records import add_levers, answered_at_once, given_up
+    from experiments.simulation.price_index_of_records import price_indexed
+    from experiments.simulation.width_of_records import raced
 
-    chat, file = settings.chat(), settings.profile_file
+    file, files = settings.profile_file, settings.files
+    wanted: list[tuple[Tabulate, Callable[[Profile], list[str]]]] = []
     if settings.give_up:
-        click.echo("\n".join(giving_up(add_give_up(chat, settings.directory, file, files=settings.files))))
+        wanted.append((given_up, giving_up))
     if settings.price_index:
-        click.echo("\n".join(pricing(add_price_index(chat, settings.directory, file, files=settings.files))))
+        wanted.append((price_indexed, pricing))
     if settings.no_thought:
-        click.echo("\n".join(answering_at_once(add_no_thought(chat, settings.directory, file, files=settings.files))))
+        wanted.append((answered_at_once, answering_at_once))
     if settings.width is not None:
-        made = add_width(chat, settings.directory, file, settings.width, files=settings.files)
-        click.echo("\n".join(racing(made)))
+        wanted.append((partial(raced, file, settings.width), racing))
+    if wanted:
+        made = add_levers(chat, settings.directory, file, [tabulated for tabulated, _ in wanted], files=files)
+        for profile, (_, told) in zip(made, wanted, strict=True):
+            click.echo("\n".join(told(profile)))
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from experiments.calibration.races.sampled import read_replies
 from experiments.calibration.run import Calibrated, CalibrationSettings, calibrate
 from experiments.calibration.summary import summary
 from experiments.calibration.traces import TraceError, read_records
-from experiments.simulation.width_of_records import add_width
+from experiments.simulation.levers_of_records import add_levers
+from experiments.simulation.width_of_records import raced
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
 from models.profile.certificate import certify
@@ -305,7 +307,8 @@ def test_width_samples_replies_beside_the_profile_and_tabulates_them(tmp_path: P
     assert len(read_replies(replies_of(path))) == 2 * 8 * len(FAMILIES)
     assert calibrate(settings(path, count=8, budgets=(60, 150), width=2)).profile.width == tables
     assert replies_of(path).read_bytes() == written  # nothing is decoded again
-    assert add_width(found.chat, bundled_model(), path, 2).width == tables
+    (made,) = add_levers(found.chat, bundled_model(), path, [partial(raced, path, 2)])
+    assert made.width == tables
 
 
 def test_the_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
