@@ -77,10 +77,15 @@ class EngineThread(EngineClient):
     @property
     def _failure(self) -> str | None:
         if self._closing or self._thread is None or not self._thread.is_alive():
-            return SHUTTING_DOWN if self._broken is None else self._broken
+            return self._why_broken or SHUTTING_DOWN
         busy_s = self._driver.busy_s
         if busy_s is not None and busy_s > self._stall_s:
             return f"a step of the engine has taken more than {self._stall_s:g} s"
+        return self._why_broken
+
+    @property
+    def _why_broken(self) -> str | None:
+        """Why only a new process can serve; known here before the driver's own word of it is received."""
         return self._broken or self._driver.broken
 
     def start(self) -> None:

@@ -227,32 +227,6 @@ def test_a_step_that_hangs_for_ever_is_given_up(endless_model: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_thread_that_fails_breaks_the_engine(endless_model: Path) -> None:
-    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
-    engine = FragileEngine(sound.engine)
-    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=ENDLESS)
-
-    async def run() -> None:
-        thread = EngineThread(_around(sound, engine).loop)
-        thread.start()
-        running = await thread.submit(request)
-        thread._send("what nobody has thought of")  # type: ignore[arg-type]
-        behind = asyncio.create_task(thread.submit(request))
-        async with asyncio.timeout(WAIT_S):
-            with pytest.raises(EngineFailure, match="the engine's thread has failed"):
-                await behind
-            assert "TypeError: 'what nobody has thought of' is no command" in await thread.broken()
-            while not running.complete:
-                await asyncio.sleep(0.01)
-            outcome = (await running.take())[-1]
-            assert isinstance(outcome, Outcome)
-            assert "the engine's thread has failed" in str(outcome.error)
-        assert not thread.alive
-        await thread.stop()
-
-    asyncio.run(run())
-
-
 @pytest.mark.slow
 def test_no_more_than_may_wait_stand_before_a_step_that_hangs(endless_model: Path) -> None:
     sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS, max_waiting=2))
