@@ -275,8 +275,7 @@ class Capabilities:
     def need(self, name: str, why: str) -> None:
         """Raises UnsupportedError, which tells `why` the capability `name` is needed, if the engine lacks it."""
         if not getattr(self, name):
-            option = f" ({self.kept_by[name]})" if name in self.kept_by else ""
-            raise UnsupportedError(f"{why}: the {self.engine} engine has no {NAMES.get(name, name)}{option}")
+            raise UnsupportedError(lacking(self.engine, name, why, self.kept_by.get(name)))
 
 
 NAMES = {
@@ -288,6 +287,15 @@ NAMES = {
     "pausing": "pauses",
 }
 """How messages call the capabilities whose name is not a word."""
+
+
+NEEDS_PAUSES = "pauses is true, but thoughts cannot pause"
+"""Why `pausing` is needed where a server's thoughts are to pause."""
+
+
+def lacking(engine: str, name: str, why: str, kept_by: str | None = None) -> str:
+    """Returns what is wrong where an engine lacks the capability `name`: `why` it is needed, and what keeps it away."""
+    return f"{why}: the {engine} engine has no {NAMES.get(name, name)}" + ("" if kept_by is None else f" ({kept_by})")
 
 
 class Engine(Protocol):

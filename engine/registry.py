@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from engine.base import EngineError, EngineUnavailableError, UnsupportedError
+from engine.base import NEEDS_PAUSES, EngineError, EngineUnavailableError, UnsupportedError, lacking
 from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
 from engine.fitting.fit import fitted
+from engine.llamacpp.config import NONE_PAUSED
 from engine.options import EngineOptions, Opened, default_threads
 from engine.torch.config import Dtype as Dtype
 from engine.torch.config import Runner as Runner
@@ -31,7 +32,7 @@ FIRST, ELSE = "exllama", "torch"
 """What `auto` tries, and what it takes where the first cannot serve the model."""
 OF_GGUF = "llamacpp"
 """What `auto` takes for a GGUF file, which no other engine reads."""
-NO_PAUSES = f"pauses is true, but thoughts cannot pause: the {OF_GGUF} engine has no pauses (its option `paused` is 0)"
+NO_PAUSES = lacking(OF_GGUF, "pausing", NEEDS_PAUSES, NONE_PAUSED)
 """What is wrong with pauses where llama.cpp keeps no places for them."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.serving.active import ActiveRequest
 from controller.serving.fair_queue import Claim
-from engine.base import Engine, SequenceId
+from engine.base import NEEDS_PAUSES, Engine, SequenceId
 
 
 class EngineRequests:
@@ -39,7 +39,7 @@ class EngineRequests:
 
     def need_pauses(self) -> None:
         """Raises UnsupportedError if the engine cannot pause a sequence."""
-        self._engine.capabilities.need("pausing", "pauses is true, but thoughts cannot pause")
+        self._engine.capabilities.need("pausing", NEEDS_PAUSES)
 
     @property
     def may_pause(self) -> bool:

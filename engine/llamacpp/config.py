@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MOST_SEQUENCES = 256  # that one of llama.cpp's contexts can tell apart, LLAMA_MAX_SEQ
+NONE_PAUSED = "its option `paused` is 0"  # what keeps the engine from pauses
 
 
 class KVType(StrEnum):

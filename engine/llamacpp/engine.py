@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Started, UnsupportedModelError
 from engine.base_engine import starting_over
 from engine.decoding import ComputedEngine, Due, constraints
-from engine.llamacpp.config import LlamaConfig
+from engine.llamacpp.config import NONE_PAUSED, LlamaConfig
 from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel
 from engine.llamacpp.sequence import ChildProbe, ParentSequence
@@ -51,7 +51,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
             pausing=self._config.paused > 0,
             most_paused=self._config.paused,
             probe_rows=probe_rows,
-            kept_by={} if self._config.paused else {"pausing": "its option `paused` is 0"},
+            kept_by={} if self._config.paused else {"pausing": NONE_PAUSED},
         )
 
     @property

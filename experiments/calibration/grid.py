@@ -26,6 +26,8 @@ Budget = int | None  # None: no budget
 
 Counts = npt.NDArray[np.int64]
 Truths = npt.NDArray[np.bool_]
+Replayed = Sequence[ReplayedProbe] | None  # a thought's probes; None: it is not probed
+Counting = Callable[[Asked | ClosedReply], bool]  # whether an exit counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,25 +60,48 @@ def grid(
     """
     rows: tuple[Threshold, ...] = (None, *sorted(thresholds, reverse=True))
     columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
-    shape = (len(traces), len(rows), len(columns))
-    right, harmed = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-    differing, told = np.zeros(shape, dtype=np.bool_), compared(traces, closings, budgets)
-    tokens, steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    ends = np.zeros(shape[:2], dtype=np.int64)
     specs = [None if threshold is None else replace(spec, give_up_below=threshold) for threshold in rows]
-    for n, one in enumerate(traces):
+
+    def asked(n: int) -> list[Replayed]:
         limit = None if give_up is None else give_up[n]
-        for i, at in enumerate(specs):
-            asked = None if at is None else replayed_probes(one.probes, at, limit)
-            closing = (probe.seen.thought_tokens for probe in asked or () if probe.closes)
+        return [None if at is None else replayed_probes(traces[n].probes, at, limit) for at in specs]
+
+    def within(n: int, _: Sequence[Replayed], counts: Counting) -> Truths:
+        limit = None if give_up is None else give_up[n]
+        return _within(traces[n], closings, rows, columns, spec.score, counts, limit)
+
+    return filled(traces, closings, rows, columns, asked, within)
+
+
+def filled(
+    traces: Sequence[ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
+    rows: tuple[Threshold, ...],
+    columns: tuple[Budget, ...],
+    asked: Callable[[int], Sequence[Replayed]],
+    within: Callable[[int, Sequence[Replayed], Counting], Truths],
+) -> Grid:
+    """Returns the tables of `rows`, thresholds or what stands in their place, and of budgets, longest first.
+
+    `asked`: returns a trace's probes as each row replays them. `within`: of these, returns [row, budget] whether some
+    exit within the corner counts.
+    """
+    shape = (len(traces), len(rows), len(columns))
+    right, harmed, differing = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
+    tokens, steps = (np.zeros(shape, dtype=np.int64) for _ in range(2))
+    ends = np.zeros(shape[:2], dtype=np.int64)
+    told = compared(traces, closings, [budget for budget in columns if budget is not None])
+    for n, one in enumerate(traces):
+        replayed = asked(n)
+        for i, probes in enumerate(replayed):
+            closing = (probe.seen.thought_tokens for probe in probes or () if probe.closes)
             ends[n, i] = next(closing, len(one.thought))
             for j, budget in enumerate(columns):
-                end = ended(one, asked, closings, budget)
-                right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
+                right[n, i, j], tokens[n, i, j], steps[n, i, j] = ended(one, probes, closings, budget)
         if one.right:
-            harmed[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.right, limit)
+            harmed[n] = within(n, replayed, lambda exit_: not exit_.right)
         if told:
-            differing[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.same, limit)
+            differing[n] = within(n, replayed, lambda exit_: not exit_.same)
     return Grid(
         thresholds=rows,
         budgets=columns,
@@ -101,7 +126,7 @@ def compared(
 
 def ended(
     one: ThoughtTrace,
-    probes: Sequence[ReplayedProbe] | None,
+    probes: Replayed,
     closings: Mapping[tuple[int, int], ClosedReply],
     budget: Budget,
 ) -> tuple[bool, int, int]:
@@ -137,7 +162,7 @@ def _within(
     thresholds: Sequence[Threshold],
     budgets: Sequence[Budget],
     score: Score,
-    counts: Callable[[Asked | ClosedReply], bool],
+    counts: Counting,
     limit: GiveUpLimit | None,
 ) -> Truths:
     """Returns [threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, `counts`.
@@ -157,7 +182,7 @@ def budget_exits(
     one: ThoughtTrace,
     closings: Mapping[tuple[int, int], ClosedReply],
     budgets: Sequence[Budget],
-    counts: Callable[[Asked | ClosedReply], bool],
+    counts: Counting,
 ) -> Truths:
     """Returns for each budget, longest first, whether some closing there or at a longer one `counts`."""
     return np.logical_or.accumulate([_counts_at(one, closings, budget, counts) for budget in budgets])
@@ -167,6 +192,6 @@ def _counts_at(
     one: ThoughtTrace,
     closings: Mapping[tuple[int, int], ClosedReply],
     budget: Budget,
-    counts: Callable[[Asked | ClosedReply], bool],
+    counts: Counting,
 ) -> bool:
     return budget is not None and budget <= len(one.thought) and counts(closings[one.number, budget])

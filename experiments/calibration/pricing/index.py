@@ -6,12 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.base import ProbeSpec
 from experiments.calibration.by_class import means_by_class, p95_by_class
 from experiments.calibration.giving_up import class_medians
-from experiments.calibration.grid import Budget, Grid, budget_exits, compared, ended
+from experiments.calibration.grid import Budget, Counting, Grid, Replayed, Truths, budget_exits, filled
 from experiments.calibration.pricing.stopping import ProbedPath, fitted_index, gain, probed_path
 from experiments.calibration.replayed_probe import ReplayedProbe
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
@@ -23,8 +22,6 @@ PSEUDO = (5.0, 20.0, 80.0)  # probes that a prior may count for; cross-validatio
 FOLDS = 4
 LADDERS = (*PRICES, *AGES, *CONFIDENCES)  # all that is chosen beforehand
 FEWEST_FITTED = 50  # questions of each class
-
-Truths = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,55 +114,17 @@ def price_grid(
     `limits`: each trace's, of its class, at rising prices. Of the Grid's tables the first row is never probed.
     """
     columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
-    prices = [limit.price for limit in limits[0]]
-    shape = (len(traces), 1 + len(prices), len(columns))
-    right, harmed, differing = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
-    tokens, steps = (np.zeros(shape, dtype=np.int64) for _ in range(2))
-    ends = np.zeros(shape[:2], dtype=np.int64)
-    told = compared(traces, closings, budgets)
-    for n, (one, mine) in enumerate(zip(traces, limits, strict=True)):
-        asked = [None, *(priced_probes(one, spec, limit) for limit in mine)]
-        for i, probes in enumerate(asked):
-            closing = (probe.seen.thought_tokens for probe in probes or () if probe.closes)
-            ends[n, i] = next(closing, len(one.thought))
-            for j, budget in enumerate(columns):
-                right[n, i, j], tokens[n, i, j], steps[n, i, j] = ended(one, probes, closings, budget)
-        for table, counts in ((harmed, one.right), (differing, told)):
-            if counts:
-                table[n] = _within(one, closings, asked, columns, same=table is differing)
-    return Grid(
-        thresholds=(None, *prices),
-        budgets=columns,
-        right=right,
-        tokens=tokens,
-        steps=steps,
-        harmed=harmed,
-        differing=differing if told else None,
-        ends=ends,
-    )
 
+    def asked(n: int) -> list[Replayed]:
+        return [None, *(priced_probes(traces[n], spec, limit) for limit in limits[n])]
 
-def _within(
-    one: ThoughtTrace,
-    closings: Mapping[tuple[int, int], ClosedReply],
-    asked: Sequence[Sequence[ReplayedProbe] | None],
-    budgets: Sequence[Budget],
-    *,
-    same: bool,
-) -> Truths:
-    """Returns [price, budget]: whether some exit there, or at a lower price or longer budget, is wrong.
+    def within(n: int, replayed: Sequence[Replayed], counts: Counting) -> Truths:
+        # any probe that closes at a price counts, even if an earlier one closed too: the price may have been lower then
+        by_price = [any(probe.closes and counts(probe.seen) for probe in probes or ()) for probes in replayed]
+        by_budget = budget_exits(traces[n], closings, columns, counts)
+        return np.logical_or.accumulate(by_price)[:, None] | by_budget[None, :]
 
-    Any probe that closes at the price counts, even if an earlier one closed too: the price may have been lower then.
-    `same`: exits count that answer otherwise than the full thought.
-    """
-    by_price = np.array(
-        [
-            any(probe.closes and not (probe.seen.same if same else probe.seen.right) for probe in probes or ())
-            for probes in asked
-        ]
-    )
-    by_budget = budget_exits(one, closings, budgets, lambda exit_: not (exit_.same if same else exit_.right))
-    return np.logical_or.accumulate(by_price)[:, None] | by_budget[None, :]
+    return filled(traces, closings, (None, *(limit.price for limit in limits[0])), columns, asked, within)
 
 
 def tabulated(

@@ -14,18 +14,13 @@ from laser.server.config import load_config
 from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import profile_of, read_profile, write_profile
 from models.reasoner import bundled_model
+from tests.support.dialects import in_every_dialect, replied
 from tests.support.live_server import WAIT_S, running
 from tests.support.no_thought_profile import cut_off_tables
 
 QUESTION = "Dan has 20 pens. Bob has 25 pens. How many pens do they have together?"
 ASKED = [{"role": "user", "content": QUESTION}]
-REPLIES = {
-    "/v1/chat/completions": {"messages": ASKED, "max_tokens": 500},
-    "/v1/responses": {"input": QUESTION, "max_output_tokens": 500},
-    "/v1/messages": {"messages": ASKED, "max_tokens": 500},
-    "/api/chat": {"messages": ASKED, "stream": False},
-    "/api/generate": {"prompt": QUESTION, "stream": False},
-}
+REPLIES = in_every_dialect("easy", QUESTION, 500)
 
 
 @pytest.fixture
@@ -53,10 +48,7 @@ def test_every_dialect_tells_that_a_prompt_was_answered_at_once(easy: Path, tmp_
     file = served(tmp_path, no_thought=True)
     with running(load_config(file, {"model": easy, "name": "easy"})) as server:
         for path, body in REPLIES.items():
-            asked = {"model": "easy", "laser": {"answer": "short"}} | body
-            reply = httpx.post(server.url + path, json=asked, trust_env=False, timeout=WAIT_S)
-            assert reply.status_code == 200, reply.text
-            laser = reply.json()["laser"]
+            laser = replied(server, path, body)["laser"]
             assert (path, laser["exit_reason"], laser["reasoning_tokens"]) == (path, "skipped", 0)
             assert laser["probes"] == 0
         for own in ({"early_exit": False}, {"answer": "open"}):

@@ -13,16 +13,11 @@ import pytest
 from experiments.evaluation.questions import bundled_questions
 from laser.server.config import load_config
 from models.reasoner import bundled_model
+from tests.support.dialects import in_every_dialect
 from tests.support.live_server import WAIT_S, running
 
-ASKED = [{"role": "user", "content": bundled_questions(1, 0)[0].text}]
-SHORT: dict[str, Any] = {"model": "racer", "laser": {"answer": "short"}}
-REPLIES: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {"messages": ASKED, "max_tokens": 400},
-    "/v1/responses": {"input": ASKED[0]["content"], "max_output_tokens": 400},
-    "/v1/messages": {"messages": ASKED, "max_tokens": 400},
-    "/api/chat": {"messages": ASKED, "stream": False},
-}
+QUESTION = bundled_questions(1, 0)[0].text
+REPLIES = in_every_dialect("racer", QUESTION, 400)
 
 
 def completion(reply: dict[str, Any]) -> int:
@@ -43,7 +38,7 @@ def test_every_dialect_tells_that_thoughts_raced(tmp_path: Path, caplog: pytest.
     with running(load_config(file, {"model": bundled_model(), "name": "racer"})) as server:
 
         def ask(path: str, body: dict[str, Any]) -> httpx.Response:
-            reply = httpx.post(server.url + path, json=SHORT | body, trust_env=False, timeout=WAIT_S)
+            reply = httpx.post(server.url + path, json=body, trust_env=False, timeout=WAIT_S)
             assert reply.status_code == 200, reply.text
             return reply
 
