@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: several spin against one another
+hypothesis.settings.load_profile("ci")  # the same examples everywhere, however long a machine takes for one
 
 
 @pytest.fixture(scope="session", autouse=True)

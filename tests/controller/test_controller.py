@@ -344,9 +344,10 @@ def test_much_change_is_solved_for_before_it_is_time() -> None:
 
 
 def test_the_latest_situation_wins_on_the_solver_s_thread() -> None:
-    go, solved = threading.Event(), []
+    begun, go, solved = threading.Event(), threading.Event(), []
 
     def solve(situation: SolveRequest) -> Plan:
+        begun.set()
         go.wait(10.0)
         solved.append(situation.number)
         return PLANNER(situation)
@@ -357,7 +358,7 @@ def test_the_latest_situation_wins_on_the_solver_s_thread() -> None:
     solver = SolverThread(solve)
     for situation in asked.situations[:3]:
         solver.ask(situation)
-        time.sleep(0.05)
+        assert begun.wait(10.0)
     go.set()
     deadline = time.monotonic() + 10.0
     while len(solved) < 2 and time.monotonic() < deadline:

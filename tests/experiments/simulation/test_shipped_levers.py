@@ -127,7 +127,7 @@ def test_requests_are_served_as_by_a_profile_without_levers() -> None:
 def test_the_points_are_what_the_shipped_records_tell() -> None:
     """But for those of races, whose replies lie in the reasoner's own records.
 
-    The switch's weights are so to what linear algebra rounds on other processors, all else to the last bit.
+    The switch's weights and the index's values are so to what other processors round, all else to the last bit.
     """
     directory = bundled_model()
     chat = load_chat_model(directory)
@@ -140,6 +140,15 @@ def test_the_points_are_what_the_shipped_records_tell() -> None:
     assert mine is not None
     assert shipped is not None
     assert mine.switch.weights == pytest.approx(shipped.switch.weights, rel=0.0, abs=1e-11)
-    made = replace(found.profile, width=known.profile.width, no_thought=replace(mine, switch=shipped.switch))
+    priced, kept = found.profile.index, known.profile.index
+    assert priced is not None
+    assert kept is not None
+    assert np.array(priced.index.values) == pytest.approx(np.array(kept.index.values), rel=1e-13, abs=0.0)
+    made = replace(
+        found.profile,
+        width=known.profile.width,
+        no_thought=replace(mine, switch=shipped.switch),
+        index=replace(priced, index=replace(priced.index, values=kept.index.values)),
+    )
     assert made == known.profile
     assert len(looks_of(known.profile)) == len(looks_of(before.profile)) + 3  # who is harmed where is no look

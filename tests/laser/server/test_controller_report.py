@@ -146,6 +146,8 @@ def test_an_account_of_risk_is_told_of_and_its_requests_are_counted(profiled: tu
         wait_until(lambda: seen(server)["risk"] is not None)
         server.post(max_tokens=8)
         server.post(max_tokens=8, laser={"early_exit": False})
+        at = seen(server)["uptime_s"]
+        wait_until(lambda: seen(server)["uptime_s"] > at)  # both are told once the controller has looked again
         told = seen(server)
         metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
     account, certified = told["risk"], told["certified"]

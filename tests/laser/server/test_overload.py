@@ -93,10 +93,12 @@ def test_a_request_that_cannot_wait_so_long_is_refused_at_once(small: LiveServer
     small.wait_for_load(running=0, waiting=0)
     url = f"{small.url}/v1/chat/completions"
     impatient = {"x-slo-ttft-ms": "1"}
-    assert httpx.post(url, json=chat(max_tokens=4), headers=impatient, trust_env=False).status_code == 200
+    assert (
+        httpx.post(url, json=chat(max_tokens=4), headers=impatient, trust_env=False, timeout=WAIT_S).status_code == 200
+    )
     with stream(small, max_tokens=ENDLESS):
         small.wait_for_load(running=1)
-        response = httpx.post(url, json=chat(max_tokens=4), headers=impatient, trust_env=False)
+        response = httpx.post(url, json=chat(max_tokens=4), headers=impatient, trust_env=False, timeout=WAIT_S)
     assert response.status_code == 429
     assert "the request allows 0.001 s" in response.json()["error"]["message"]
 

@@ -158,6 +158,6 @@ def test_a_signal_ends_the_server_soon_whatever_the_collector_does(
             took_s = time.monotonic() - began
             told = errors(process)
     assert status == 0, told
-    assert took_s < 4.0 + 3.0, told  # drain, and what a busy machine takes
+    assert took_s < 4.0 + 5.0, told  # drain, and what a busy machine takes
     assert "Traceback" not in told
     assert "the collector has not taken the last spans and metrics within 4 s: they are lost" in told

@@ -159,7 +159,7 @@ def test_thousands_of_markers_are_searched_for_as_one_and_the_longest_is_found()
     assert found == ["<a>b", "<a>", "<a", "<unused7>"]
     began = time.process_time()
     assert not markers.spelled_in("<unuse " * 3_000)
-    assert time.process_time() - began < 0.1
+    assert time.process_time() - began < 0.5
 
 
 def test_a_merge_of_a_control_token_keeps_no_copy_from_being_made(tmp_path: Path) -> None:

@@ -214,8 +214,8 @@ def test_a_running_thought_is_ended_by_a_control_call(narrow: LiveServer) -> Non
 @pytest.mark.parametrize("by", ["header", "body"])
 def test_a_deadline_cuts_the_thought_in_time(narrow: LiveServer, by: str) -> None:
     narrow.post(max_tokens=60)  # so that the server knows its pace
-    headers = {"x-slo-deadline-ms": "600"} if by == "header" else {}
-    extra = {} if by == "header" else {"laser": {"deadline_ms": 600}}
+    headers = {"x-slo-deadline-ms": "3000"} if by == "header" else {}
+    extra = {} if by == "header" else {"laser": {"deadline_ms": 3000}}
     url, body = f"{narrow.url}/v1/chat/completions", chat(max_tokens=ENDLESS, budget=None, **extra)
     reply = httpx.post(url, json=body, headers=headers, trust_env=False, timeout=WAIT_S).json()
     assert reply["laser"]["exit_reason"] == "deadline"
