@@ -36,13 +36,12 @@ COURSE = {
     r"make (serve|test)": CLONE,
     r"pip install .*\.whl": ".ci/run",
     r".venv/bin/pip install": WEIGHTY,
-    r"pip install -c constraints.txt '\.\[llamacpp]'": WEIGHTY,
+    r"pip install -c constraints.txt -e '\.\[llamacpp]'": WEIGHTY,
     r"benchmarks/gpu.sh": "it needs a GPU",
     r"benchmarks/build_extension.sh": "it needs nvcc, and takes half an hour",
     r"(cp -r models/reasoner/weights|python -c .*) ?": CLONE,
     r"cp configs/keys.yaml keys.yaml && \$EDITOR": "an editor needs somebody before it",
     r"laser analyze": "tests/laser/cli/test_analyze.py",
-    r"laser calibrate --give-up": "tests/laser/cli/test_calibrate.py",
     r"laser calibrate --model DIR (-n 400|--from-records|--give-up|--no-thought)": "tests/laser/cli/test_calibrate.py",
     r"laser demo": "tests/laser/cli/test_demo.py",
     r"laser evaluate": "tests/laser/cli/test_evaluate.py",
@@ -74,7 +73,6 @@ COURSE = {
     r"LASER_KEY=… laser ask": "tests/laser/server/test_keys.py",
     r"OTEL_EXPORTER_OTLP_ENDPOINT=\S+ laser serve": "tests/laser/server/test_tracing.py",
     r"PYTHONPATH=\S+ .venv/bin/": "tests/controller/serving/signals/test_own_signal.py",
-    r"xz -dk": CLONE,
 }
 """What runs each command, by a pattern of how it begins: this script, a test of its like; or why nothing does."""
 

@@ -71,7 +71,8 @@ def convert(
         import gguf
     except ImportError as error:
         raise EngineUnavailableError(
-            "writing GGUF files needs the package gguf: pip install 'laser-serving[llamacpp]'"
+            "gguf is not installed, writing GGUF files needs it: pip install 'gguf>=0.19', in a checkout "
+            "pip install -c constraints.txt -e '.[llamacpp]'"
         ) from error
 
     logging.getLogger("gguf").setLevel(logging.WARNING)

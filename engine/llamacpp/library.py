@@ -17,7 +17,7 @@ from engine.llamacpp.structs import CONTEXT_DEFAULTS, CONTEXT_PARAMS, MODEL_DEFA
 
 log = logging.getLogger(__name__)
 
-INSTALL = "pip install 'laser-serving[llamacpp]'"
+INSTALL = "pip install xllamacpp==2026.10.11549, in a checkout pip install -c constraints.txt -e '.[llamacpp]'"
 MISSING = f"llama.cpp is not installed, which GGUF models need: {INSTALL}"
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "llama_cpp": ("lib/libllama.so", "lib/libllama.dylib", "lib/llama.dll"),  # built by the user, so for this machine

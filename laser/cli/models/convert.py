@@ -24,8 +24,9 @@ from laser.cli.common.messages import errors_in_one_line, progress
 def command(model: Path, out: Path, stored: str) -> None:
     """Write MODEL, a directory or a name on the hub, as a GGUF file, for `laser serve --model OUT.gguf`.
 
-    Models of the architectures Llama, Qwen2 and Qwen3. The file holds tokenizer, chat template, thinking format and
-    sampling defaults, too. Needs the extra: pip install 'laser-serving[llamacpp]'.
+    Models of the architectures Llama, Mistral, Qwen2 and Qwen3. The file holds tokenizer, chat template, thinking
+    format and sampling defaults, too. Needs a package: pip install 'gguf>=0.19', in a checkout
+    pip install -c constraints.txt -e '.[llamacpp]'.
     """
     from engine.gguf.convert import StoredType, convert
 

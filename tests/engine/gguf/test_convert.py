@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from gguf import GGUFReader, dequantize
 from safetensors.numpy import load_file
 
-from engine.base import UnsupportedModelError
+from engine.base import EngineUnavailableError, UnsupportedModelError
 from engine.gguf.convert import StoredType, convert
 from models.chat_model import load_chat_model
 from models.gguf.model import read_model
@@ -33,6 +35,19 @@ def test_the_weights_are_those_of_the_directory(converted: Path) -> None:
     ):
         exact = weights[source].astype(np.float32)
         assert np.abs(found[name] - exact).max() <= np.abs(exact).max() / 127
+
+
+def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    package = next(one for one in project["optional-dependencies"]["llamacpp"] if one.startswith("gguf"))
+    with pytest.raises(EngineUnavailableError) as caught:
+        list(convert(bundled_model(), tmp_path / "reasoner.gguf"))
+    assert str(caught.value) == (
+        f"gguf is not installed, writing GGUF files needs it: pip install '{package}', in a checkout "
+        "pip install -c constraints.txt -e '.[llamacpp]'"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gguf_file_is_the_same_chat_model_as_its_directory(converted: Path) -> None:

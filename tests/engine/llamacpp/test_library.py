@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,9 @@ from engine.base import EngineUnavailableError
 from engine.llamacpp.library import PACKAGES, check_installed, llama
 from engine.llamacpp.structs import CONTEXT_DEFAULTS, ContextParams05, ContextParams06, unlike
 from tests.support.engines import needs_llama
+
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRA: list[str] = PROJECT["optional-dependencies"]["llamacpp"]
 
 
 def made() -> ContextParams06:
@@ -35,8 +40,13 @@ def test_a_structure_is_longer_than_any_version_s() -> None:
 def test_without_a_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for package in PACKAGES:
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(EngineUnavailableError, match=r"llama.cpp is not installed.*pip install 'laser-serving\[llama"):
+    with pytest.raises(EngineUnavailableError) as caught:
         check_installed()
+    package = next(one for one in EXTRA if one.startswith("xllamacpp"))
+    assert str(caught.value) == (
+        f"llama.cpp is not installed, which GGUF models need: pip install {package}, in a checkout "
+        "pip install -c constraints.txt -e '.[llamacpp]'"
+    )
 
 
 def test_the_installed_library_is_one_that_is_known() -> None:

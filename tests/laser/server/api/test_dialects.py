@@ -173,9 +173,7 @@ def _refused_table() -> Iterator[str]:
     for place, fields in places.items():
         for name, treatment in fields.items():
             if isinstance(treatment, Refused):
-                readers = [endpoint for endpoint in REPLIES if not place and name in READ[endpoint].split()]
-                where = [str(endpoint) for endpoint in REPLIES if readers and endpoint not in readers]
-                shown = f"`{place}{name}`" + (f" of {' and '.join(where)}" if where else "")
+                shown = f"`{place}{name}`" if place else _where_unread(name)
                 by_usual.setdefault(_values(treatment), []).append(shown)
     for endpoint in REPLIES:
         for name, treatment in HERE[endpoint].items():
@@ -185,16 +183,22 @@ def _refused_table() -> Iterator[str]:
         yield f"| {usual} | {', '.join(sorted(dict.fromkeys(fields_of)))} |"
 
 
+def _where_unread(name: str) -> str:
+    """A field's name, with the endpoints that do not read it if others do."""
+    unread = [str(endpoint) for endpoint in REPLIES if name not in READ[endpoint].split()]
+    return f"`{name}`" + (f" of {' and '.join(unread)}" if len(unread) < len(REPLIES) else "")
+
+
 def _values(treatment: Refused) -> str:
     return " or ".join(f"`{json.dumps(value)}`" for value in treatment.usual) or "nothing else"
 
 
 def _harmless_list() -> Iterator[str]:
     for kind, said in ((Indifferent.UNSAID, "Without effect on a reply"), (Indifferent.TOLD, "Ignored, and named")):
-        names = [name for name, treatment in INDIFFERENT.items() if treatment is kind]
+        names = [_where_unread(name) for name, treatment in INDIFFERENT.items() if treatment is kind]
         for place, fields in SHOWN.items():
-            names += [f"{place}.{name}" for name, treatment in fields.items() if treatment is kind]
-        yield f"- {said}: {', '.join(f'`{name}`' for name in sorted(names))}."
+            names += [f"`{place}.{name}`" for name, treatment in fields.items() if treatment is kind]
+        yield f"- {said}: {', '.join(sorted(names))}."
 
 
 def test_the_documentation_has_the_table() -> None:
