@@ -26,7 +26,7 @@ def _floors(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
         if accuracy[best] < floor:
             point = _words(tables.points[best])
             yield (
-                f"accuracy_floors is {floor:g} for {name}, which nothing certified reaches: the best is {point}, with "
+                f"accuracy_floors is {floor:g} for {name}, which no point in use reaches: the best is {point}, with "
                 f"{accuracy[best]:.3f} on the profile's questions; it serves {name} at any load"
             )
 
@@ -42,7 +42,7 @@ def _slos(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
         if steps[best] > slo_s * alone:
             point = _words(tables.points[best])
             yield (
-                f"slo_s is {slo_s:g} for {name}, which nothing certified reaches: the quickest is {point}, with which "
+                f"slo_s is {slo_s:g} for {name}, which no point in use reaches: the quickest is {point}, with which "
                 f"95 % end within {steps[best] / alone:.3g} s where the engine has nothing else to do; it serves "
                 f"{name} at any load, unless accuracy_floors forbid it"
             )

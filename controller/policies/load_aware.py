@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from controller.policies.definition import Made, PolicyContext, check_peak, check_risk
-from controller.policies.restricted import budgets_only, check_price_alone, thresholds_only
+from controller.policies.restricted import budgets_only, check_price_alone, thresholds_only, within_one_corner
 from models.profile.lever import Lever
 from models.profile.profile import Profile
 
@@ -51,7 +51,7 @@ class ControlledPolicy:
         certified = context.certified(
             self.kind, self.risk, self.risk_peak, levers=self.levers, worst=self.worst_benchmark
         )
-        controller = context.controller(self._usable(certified))
+        controller = context.controller(within_one_corner(self._usable(certified)))
         return Made(policy=controller, observer=controller)
 
     def _usable(self, profile: Profile) -> Profile:

@@ -1,16 +1,22 @@
-"""A profile with other certified points: without probes, without budgets, or certified at another risk."""
+"""A profile with other certified points: of one lever, within one corner, or certified at another risk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.profile.certificate import Certificate, certify
 from models.profile.harm import Harm
 from models.profile.lever import Lever
+from models.profile.levers.ladder import nested
 from models.profile.profile import Profile, ProfileError
+from models.profile.tables import OperatingTables, turning_prices
+
+NO_LESS = 1e-12  # right answers by which sums of equal ones may differ
 
 
 def thresholds_only(profile: Profile) -> Profile:
@@ -21,6 +27,36 @@ def thresholds_only(profile: Profile) -> Profile:
 def budgets_only(profile: Profile) -> Profile:
     """Returns the profile with only the certified points that never probe."""
     return _restricted(profile, lambda threshold, _budget: threshold == 0)
+
+
+def within_one_corner(profile: Profile) -> Profile:
+    """Returns the profile with the certified points that lie within one of them: the corner that gives up least.
+
+    Load leads classes and running thoughts from one point to another. What two points let a thought meet together is
+    certified if both lie within one certified corner, whose risk counts every exit within it. Otherwise it may exceed
+    the risk of either. Races stay: they are for thoughts that meet no exit. Where `give_up` and `no_thought` are both
+    in use, the corner has points of one of them, since none was certified for both. An account of risk charges each
+    request for what it may meet, so its profile is returned as it is.
+    """
+    if profile.certificate.mean is not None or profile.refused is not None:
+        return profile
+    tables = profile.tables().alone()
+    point = tables.points[_best_corner(tables, np.array(profile.counts) / sum(profile.counts))]
+    row, column = profile.thresholds.index(point.threshold), profile.budgets.index(point.budget)
+    kept = replace(profile, certificate=_up_to(profile.certificate, row, column))
+    if (priced := profile.priced) is not None:
+        price = 0 if point.price is None else 1 + priced.prices.index(point.price)
+        assert priced.certificate is not None, "its points are certified"
+        kept = replace(kept, index=replace(priced, certificate=_up_to(priced.certificate, price, column)))
+    if (curves := profile.curves) is not None:
+        level = 0 if point.give_up is None else 1 + curves.curves.index(point.give_up)
+        within = _mask(curves.certified, level, row, column)
+        kept = replace(kept, give_up=replace(curves, certified=nested(within)))
+    if (cut_offs := profile.cut_offs) is not None:
+        cut_off = 0 if point.skip is None else 1 + cut_offs.cut_offs.index(point.skip)
+        within = _mask(cut_offs.certified, cut_off, row, column)
+        kept = replace(kept, no_thought=replace(cut_offs, certified=nested(within)))
+    return kept
 
 
 def within_risk(profile: Profile, risk: float) -> Profile:
@@ -198,6 +234,33 @@ def worst_benchmark(profile: Profile) -> Profile:
     both[0, 0] = given.certified[0][0]
     said = replace(given, certified=tuple(tuple(row) for row in both.tolist()))
     return replace(chosen, certificate=said)
+
+
+def _best_corner(tables: OperatingTables, shares: npt.NDArray[np.float64]) -> int:
+    """Returns the point whose corner is worth most, the widest of those worth as much; `shares`: of the classes.
+
+    Its worth is added up over the `turning_prices`.
+    """
+    inside = tables.inside()
+    widest, total = inside.sum(axis=1), np.zeros(len(tables.points))
+    for price in turning_prices(tables):
+        worth = tables.accuracy - price * tables.tokens
+        total += shares @ np.where(inside, worth[:, None, :], -np.inf).max(axis=2)
+    best = np.flatnonzero(total >= total.max() - NO_LESS)
+    return int(best[widest[best].argmax()])
+
+
+def _up_to(certificate: Certificate, row: int, column: int) -> Certificate:
+    """Returns a certificate of nothing beyond a row and a column."""
+    within = _mask(certificate.certified, row, column)
+    return replace(certificate, certified=tuple(tuple(line) for line in within.tolist()))
+
+
+def _mask(certified: Any, *corner: int) -> npt.NDArray[np.bool_]:
+    """Returns what is certified up to a corner, which has a place on each axis."""
+    within = np.zeros(np.shape(certified), dtype=np.bool_)
+    within[tuple(slice(0, place + 1) for place in corner)] = True
+    return np.logical_and(within, np.array(certified, dtype=np.bool_))
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

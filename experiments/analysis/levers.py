@@ -7,6 +7,7 @@ what the points promise, as the account of risk does, is told against the front 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +16,12 @@ from scipy.optimize import linprog
 
 from controller.planning.bisection import decide
 from controller.planning.ladder import ChargedLadders
-from controller.policies.restricted import within_account
+from controller.policies.restricted import with_levers, within_account
 from experiments.analysis.fronts import front
-from experiments.analysis.situation import Situation
+from experiments.analysis.situation import Situation, tables_of
 from experiments.analysis.token_simulation import Measured, simulate
 from models.profile.lever import Lever
+from models.profile.profile import ProfileError
 from models.profile.tables import OperatingPoint, OperatingTables
 
 NAMES = {Lever.GIVE_UP: "giving up", Lever.NO_THOUGHT: "answers at once", Lever.WIDTH: "width"}
@@ -73,7 +75,12 @@ def lever_worth(one: Situation) -> LeverWorth:
     levers = frozenset(lever for lever, tabulated in known.items() if tabulated is not None)
 
     def in_use(wanted: frozenset[Lever]) -> OperatingTables:
-        return plain if not wanted else replace(measured, levers=wanted).tables(certified_only=one.certified_only)
+        if not one.certified_only:
+            return tables_of(replace(measured, levers=wanted), certified_only=False)
+        for served in (wanted, *(wanted - {lever} for lever in sorted(wanted))):  # less what is not certified beside
+            with suppress(ProfileError):
+                return tables_of(with_levers(measured, served), certified_only=True)
+        return plain
 
     every = in_use(levers)
     full = float(one.mix @ plain.accuracy[:, 0])
@@ -94,7 +101,8 @@ def lever_worth(one: Situation) -> LeverWorth:
     for lever in sorted(levers):
         found.append(WithoutLever(lever=NAMES[lever], tokens=fewest(in_use(levers - {lever}))))
     if measured.index is not None:
-        by_price = replace(measured, levers=frozenset({Lever.PRICE_INDEX})).tables(certified_only=one.certified_only)
+        priced = replace(measured, levers=frozenset({Lever.PRICE_INDEX}))
+        by_price = tables_of(priced, certified_only=one.certified_only)
         found.append(WithoutLever(lever="thresholds, with a price index", tokens=fewest(by_price)))
     if one.certified_only and measured.certificate.mean is None and measured.certificate.epsilon < PEAK:
         found.append(WithoutLever(lever="account of risk", tokens=fewest(plain), against=with_account(one, accuracy)))

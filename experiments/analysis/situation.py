@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from controller.load import Load
 from controller.planning.objective import Objective
+from controller.policies.restricted import within_one_corner
 from models.files.checks import outside
 from models.profile import profile
 from models.profile.plant import Plant
@@ -53,6 +54,11 @@ class Situation:
         return self.tables.tokens[d, points], self.tables.accuracy[d, points]
 
 
+def tables_of(measured: profile.Profile, *, certified_only: bool) -> OperatingTables:
+    """Returns the tables of the points in use: those that a controller serves, or all."""
+    return within_one_corner(measured).tables() if certified_only else measured.tables(certified_only=False)
+
+
 def situation(
     measured: profile.Profile,
     objective: Objective,
@@ -74,7 +80,7 @@ def situation(
     if len(shares) != len(measured.classes) or shares.min() < 0.0 or not 0.0 < shares.sum() < np.inf:
         raise ValueError(f"mix is {shares.tolist()}, must be one number of at least 0 for each class, and not all 0")
     shares /= shares.sum()
-    tables, plant = measured.tables(certified_only=certified_only), measured.plant_model()
+    tables, plant = tables_of(measured, certified_only=certified_only), measured.plant_model()
     if rates is None:
         keeps_up = plant.capacity / float(shares @ tables.tokens[:, 0])
         rates = [float(f"{share * keeps_up:.2g}") for share in TYPICAL]

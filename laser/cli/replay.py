@@ -99,13 +99,13 @@ def _profile(
     file: Path | None, policy: str, risk: float | None, peak: float | None, levers: Sequence[Lever], *, worst: bool
 ) -> Profile:
     from controller.policies.definition import certified_at
-    from controller.policies.restricted import budgets_only, thresholds_only
+    from controller.policies.restricted import budgets_only, thresholds_only, within_one_corner
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
     profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, levers=levers, worst=worst)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
-    return profile if restrict is None else restrict(profile)
+    return within_one_corner(profile if restrict is None else restrict(profile))
 
 
 def _told(profile: Profile, found: Replayed) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import NewType
 
 import numpy as np
@@ -259,3 +260,15 @@ def prune_hull(tokens: npt.ArrayLike, accuracy: npt.ArrayLike) -> npt.NDArray[np
             hull.pop()  # on or below the chord from i to k
         hull.append(int(k))
     return np.array(hull, dtype=np.intp)
+
+
+def turning_prices(tables: OperatingTables) -> list[float]:
+    """Returns the prices of a token, in right answers, at which some class goes to the next point of its hull; and 0.
+
+    Between two of them the worth of every set of points is linear in the price.
+    """
+    prices = {0.0}
+    for tokens, accuracy in zip(tables.tokens, tables.accuracy, strict=True):
+        hull = prune_hull(tokens, accuracy)
+        prices |= {float((accuracy[b] - accuracy[a]) / (tokens[b] - tokens[a])) for a, b in pairwise(hull)}
+    return sorted(prices)

@@ -19,7 +19,7 @@ from engine.base import EngineError
 from engine.inventory import Inventory, inventory
 from laser.server.config import ServeConfig
 from laser.server.telemetry.logs import FACTS
-from models.profile.corners import certified_range, corners
+from models.profile.corners import certified_range, corners, outermost, told
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 
@@ -229,6 +229,9 @@ def _certified(deployment: Deployment) -> StartFact:
         why = "the profile does not fit" if path.is_file() else "there is no profile"
         return StartFact(topic="certified", words=f"nothing: {why}", fields={"certified": None})
     words, said = certified(profile)
+    served = outermost(deployment.chosen.points)
+    if served and profile.certificate.mean is None and served != corners(profile):
+        words += f"; {deployment.chosen.name} keeps to one corner of these: {told(served)}"
     return StartFact(topic="certified", words=words, fields={"certified": said})
 
 
