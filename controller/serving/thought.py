@@ -84,8 +84,9 @@ class ThoughtControl:
                 engine.capabilities.need("trim", need)
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
-        """Derives the limits in force from the policy's present limits; what is not certified gets the full thought."""
-        wanted = self._policy.limits(active.request.difficulty) if self._certifies(active.request) else UNLIMITED
+        """Derives the limits in force from the policy's present limits; what is not certified, or votes, thinks in full."""
+        free = self._certifies(active.request) and not (active.race is not None and active.race.counts)
+        wanted = self._policy.limits(active.request.difficulty) if free else UNLIMITED
         served = wanted
         if active.grant is not None and self._keeper is not None:
             served = self._keeper.within(active.grant, wanted, len(active.thought))

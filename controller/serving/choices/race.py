@@ -6,7 +6,8 @@ they say is held until the race is decided: the winner's text and outcome are th
 cancelled at once.
 
 Rivals are shed before anybody waits for them, the youngest first, and as soon as the policy wants no race. A race that
-has lost rivals goes on among those that are left; of a vote that is left with two the first thought is the reply, and
+has lost rivals goes on among those that are left: a first thought whose answer is to be counted beside two others'
+obeys no limits that the policy has meanwhile. Of a vote that is left with two the first thought is the reply, and
 the other is shed.
 """
 
@@ -83,6 +84,14 @@ class Race:
     def lose(self, active: ActiveRequest) -> RaceEnd | None:
         """A thought was shed, or has failed. Returns the winner; None: the race goes on, or nobody has answered."""
         return self._winner(self._ballot.drop(active.choice))
+
+    @property
+    def counts(self) -> bool:
+        """Whether answers of full thoughts are in that the first thought's is to be counted with: it is full, too.
+
+        That holds also where the policy wants no race any more, and its limits would close a thought alone.
+        """
+        return len(self._ended) > 1
 
     @property
     def needless(self) -> tuple[ActiveRequest, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -79,6 +81,49 @@ def test_a_vote_whose_last_rivals_are_shed_is_told(chain: Chain) -> None:
     bench.run()
     assert heard.outcome.error is None
     assert heard.content
+
+
+class Leaving:
+    """A policy that a test may have leave a race for other limits."""
+
+    def __init__(self) -> None:
+        self.now = Limits(race=VOTE)
+
+    def limits(self, difficulty: str | None) -> Limits:
+        return self.now
+
+
+def slow(chain: Chain) -> Iterator[Sampling]:
+    """Yields how requests are drawn whose own thought goes on after two others of a vote have ended otherwise."""
+    for seed in range(100):
+        first = replace(DRAWN, seed=31 * seed)
+        each = alone(chain(WAYS), [replace(first, seed=first.seed + place) for place in range(VOTE.width)])
+        one, other, *_ = sorted(each[1:], key=lambda heard: heard.outcome.completion_tokens)
+        ends_late = each[0].outcome.completion_tokens > other.outcome.completion_tokens + 5
+        if ends_late and one.content != other.content:
+            yield first
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_first_thought_that_is_counted_beside_others_is_full_whatever_the_policy_wants_by_then(
+    chain: Chain, number: int
+) -> None:
+    first = next(islice(slow(chain), number, None))
+    found = []
+    for then in (Limits(), Limits(budget=1)):
+        policy = Leaving()
+        bench = chain(WAYS, policy=policy, admission=IDLE)
+        _, heard = ask(bench, sampling=first)
+        bench.tick()
+        while bench.engine.load().running > VOTE.width - 2:
+            bench.tick()
+        assert not heard.outcomes
+        policy.now = then
+        bench.tick()
+        assert bench.engine.load().running == 1
+        bench.run()
+        found.append((heard.content, heard.outcome.thought, heard.outcome.completion_tokens, heard.outcome.raced_rows))
+    assert found[0] == found[1]
 
 
 PAIR = replace(VOTE, width=3)
