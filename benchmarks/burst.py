@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.support import report
 from controller.controller import Controller
+from controller.policies.restricted import within_one_corner
 from controller.settings import SettingsFile
 from engine.simulated.machine import VirtualClock, profiled_machine
 from experiments.evaluation.questions import bundled_questions
@@ -152,7 +153,10 @@ def simulate_and_watch(
     times = traffic.arrivals.arrivals(traffic.total_s, rng)
     asked = rng.integers(len(known.questions), size=len(times)).tolist()
     controller = punctual_controller(
-        profile, SettingsFile(settings, len(profile.classes)), clock=clock, max_batch=machine.max_batch
+        within_one_corner(profile),
+        SettingsFile(settings, len(profile.classes)),
+        clock=clock,
+        max_batch=machine.max_batch,
     )
     watched = Watched(controller=controller, traffic=traffic, run=BurstRun())
     print(heading(profile.classes))

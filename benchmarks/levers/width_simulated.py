@@ -31,7 +31,7 @@ from benchmarks.reasoner.asking import asked_reasoner
 from benchmarks.reasoner.evidence import evidence, read_samples, read_thoughts
 from benchmarks.support import report
 from controller.policies.definition import Made, constant
-from controller.policies.restricted import thresholds_only, with_levers
+from controller.policies.restricted import thresholds_only, with_levers, within_one_corner
 from controller.policy import Limits
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import VirtualClock, profiled_machine
@@ -95,7 +95,7 @@ def made(way: str, profile: Profile, clock: VirtualClock) -> Made:
         return constant(Limits())
     used = profile if way == THRESHOLDS else with_levers(profile, {Lever.WIDTH})
     settings = FixedSettings(ControllerSettings(memory=way == PLANNED))
-    controller = punctual_controller(used, settings, clock=clock, max_batch=profile.plant.max_batch)
+    controller = punctual_controller(within_one_corner(used), settings, clock=clock, max_batch=profile.plant.max_batch)
     return Made(policy=controller, observer=controller)
 
 

@@ -34,11 +34,11 @@ def within_one_corner(profile: Profile) -> Profile:
 
     Load leads classes and running thoughts from one point to another. What two points let a thought meet together is
     certified if both lie within one certified corner, whose risk counts every exit within it. Otherwise it may exceed
-    the risk of either. Races stay: they are for thoughts that meet no exit. Where `give_up` and `no_thought` are both
-    in use, the corner has points of one of them, since none was certified for both. An account of risk charges each
-    request for what it may meet, so its profile is returned as it is.
+    the risk of either. Races stay, by a certificate of their own. Where `give_up` and `no_thought` are both in use, the
+    corner has points of one of them, since none was certified for both. An account of risk charges each request for
+    what it may meet, so its profile is returned as it is.
     """
-    if profile.certificate.mean is not None or profile.refused is not None:
+    if profile.certificate.mean is not None or len(profile.points()) == 1:
         return profile
     tables = profile.tables().alone()
     point = tables.points[_best_corner(tables, np.array(profile.counts) / sum(profile.counts))]
@@ -46,7 +46,7 @@ def within_one_corner(profile: Profile) -> Profile:
     kept = replace(profile, certificate=_up_to(profile.certificate, row, column))
     if (priced := profile.priced) is not None:
         price = 0 if point.price is None else 1 + priced.prices.index(point.price)
-        assert priced.certificate is not None, "its points are certified"
+        assert priced.certificate is not None, "it certifies more than the full thought"
         kept = replace(kept, index=replace(priced, certificate=_up_to(priced.certificate, price, column)))
     if (curves := profile.curves) is not None:
         level = 0 if point.give_up is None else 1 + curves.curves.index(point.give_up)

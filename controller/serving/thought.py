@@ -84,7 +84,7 @@ class ThoughtControl:
                 engine.capabilities.need("trim", need)
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
-        """Derives the limits in force from the policy's present limits; what is not certified, or votes, thinks in full."""
+        """Derives the limits in force from the policy's present limits: none for what is not certified, or votes."""
         free = self._certifies(active.request) and not (active.race is not None and active.race.counts)
         wanted = self._policy.limits(active.request.difficulty) if free else UNLIMITED
         served = wanted

@@ -97,12 +97,13 @@ def front(one: Situation, tables: OperatingTables) -> Front:
 
 
 def _constant(one: Situation) -> Front:
-    tokens, accuracy = one.mix @ one.tables.tokens, one.mix @ one.tables.accuracy
+    tables = one.constants
+    tokens, accuracy = one.mix @ tables.tokens, one.mix @ tables.accuracy
     hull = prune_hull(tokens, accuracy)
     return Front(
         tokens=tuple(tokens[hull].tolist()),
         accuracy=tuple(accuracy[hull].tolist()),
-        settings=tuple((one.tables.points[k],) * len(one.mix) for k in hull),
+        settings=tuple((tables.points[k],) * len(one.mix) for k in hull),
     )
 
 
@@ -131,7 +132,7 @@ def _fixed(one: Situation) -> list[Fixed]:
                 tokens=tokens,
                 accuracy=float(one.mix @ np.array(measured.accuracy)[:, i, 0]),
                 latency_s=tuple(latency_at(one, tokens, rate) for rate in one.rates),
-                usable=theta is None or OperatingPoint(threshold=theta, budget=None) in one.tables.points,
+                usable=theta is None or OperatingPoint(threshold=theta, budget=None) in one.constants.points,
             )
         )
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -77,9 +78,10 @@ def lever_worth(one: Situation) -> LeverWorth:
     def in_use(wanted: frozenset[Lever]) -> OperatingTables:
         if not one.certified_only:
             return tables_of(replace(measured, levers=wanted), certified_only=False)
-        for served in (wanted, *(wanted - {lever} for lever in sorted(wanted))):  # less what is not certified beside
-            with suppress(ProfileError):
-                return tables_of(with_levers(measured, served), certified_only=True)
+        for count in range(len(wanted), 0, -1):  # as many as are certified beside one another
+            for some in combinations(sorted(wanted), count):
+                with suppress(ProfileError):
+                    return tables_of(with_levers(measured, some), certified_only=True)
         return plain
 
     every = in_use(levers)

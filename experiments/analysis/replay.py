@@ -18,7 +18,7 @@ from controller.load import Load
 from controller.planning.bisection import decide
 from experiments.analysis.situation import Situation
 from models.profile.plant import Plant
-from models.profile.tables import prune_hull
+from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
@@ -93,18 +93,18 @@ def compare(one: Situation, entries: Sequence[DecisionRecord]) -> list[PolicyCom
         return []
     moments = [_Moment(one, entries[place], float(requests[place])) for place in places]
     own = _compared("the log", moments, [moment.own() for moment in moments])
-    tables = one.tables
+    tables = one.constants
     unbound = [k for k, point in enumerate(tables.points) if point.budget is None]
     found = [
         own,
-        _compared("full thought", moments, [moment.point(np.eye(len(tables.points))[0]) for moment in moments]),
+        _compared("full thought", moments, [moment.point(tables, np.eye(len(tables.points))[0]) for moment in moments]),
     ]
     for name, columns in (
         ("best constant threshold", unbound),
         ("best constant threshold and budget", list(range(len(tables.points)))),
     ):
-        shares = _constant(one, moments, columns, own.accuracy)
-        found.append(_compared(name, moments, [moment.point(shares) for moment in moments]))
+        shares = _constant(tables, moments, columns, own.accuracy)
+        found.append(_compared(name, moments, [moment.point(tables, shares) for moment in moments]))
     found.append(_adaptive(one, moments, own.accuracy))
     return found
 
@@ -130,13 +130,12 @@ class _Moment:
         shares = self.load.mix * (1.0 - np.array(entry.shed))
         return self._met(shares, np.array(entry.accuracy), entry.demand)
 
-    def point(self, shares: Array) -> _Met:
+    def point(self, tables: OperatingTables, shares: Array) -> _Met:
         """Evaluates the same mixture of points for every class."""
         mixture = np.tile(shares, (len(self.load.mix), 1))
-        return self.mixture(mixture, np.zeros(len(self.load.mix)))
+        return self.mixture(tables, mixture, np.zeros(len(self.load.mix)))
 
-    def mixture(self, mixture: Array, shed: Array) -> _Met:
-        tables = self.one.tables
+    def mixture(self, tables: OperatingTables, mixture: Array, shed: Array) -> _Met:
         served = np.maximum(mixture.sum(axis=1), 1e-12)
         tokens = (mixture * tables.tokens).sum(axis=1) + tables.shed_tokens * shed
         demand = float((self.load.rates * self.load.work_ratio) @ tokens)
@@ -169,16 +168,16 @@ def _compared(name: str, moments: Sequence[_Moment], met: Sequence[_Met]) -> Pol
     )
 
 
-def _constant(one: Situation, moments: Sequence[_Moment], columns: Sequence[int], accuracy: float) -> Array:
+def _constant(tables: OperatingTables, moments: Sequence[_Moment], columns: Sequence[int], accuracy: float) -> Array:
     """Returns the cheapest mixture of these points, constant over classes and time, with this mean accuracy."""
     weight = np.array([moment.requests for moment in moments])
     by_class = weight @ np.array([moment.load.mix for moment in moments]) / weight.sum()
     worked = weight @ np.array([moment.load.mix * moment.load.work_ratio for moment in moments]) / weight.sum()
-    tokens, answers = worked @ one.tables.tokens[:, columns], by_class @ one.tables.accuracy[:, columns]
+    tokens, answers = worked @ tables.tokens[:, columns], by_class @ tables.accuracy[:, columns]
     hull = prune_hull(tokens, answers)
     place = float(np.interp(accuracy, answers[hull], np.arange(len(hull))))
     low, high = int(place), min(int(place) + 1, len(hull) - 1)
-    shares = np.zeros(len(one.tables.points))
+    shares = np.zeros(len(tables.points))
     shares[columns[hull[low]]] += 1.0 - (place - low)
     shares[columns[hull[high]]] += place - low
     return shares
@@ -190,7 +189,7 @@ def _adaptive(one: Situation, moments: Sequence[_Moment], accuracy: float) -> Po
     def at(weight: float) -> PolicyComparison:
         objective = replace(one.objective, latency_weight=weight, accuracy_floors=())
         decided = [decide(one.tables, objective, moment.load, moment.plant) for moment in moments]
-        met = [moment.mixture(did.mixture, did.shed) for moment, did in zip(moments, decided, strict=True)]
+        met = [moment.mixture(one.tables, did.mixture, did.shed) for moment, did in zip(moments, decided, strict=True)]
         return _compared("by the load, equally accurate", moments, met)
 
     low, high = 1e-6, 10.0  # accuracy falls with the weight

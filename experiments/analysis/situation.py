@@ -26,7 +26,7 @@ class Situation:
     """All inputs of an analysis."""
 
     measured: profile.Profile
-    tables: OperatingTables  # of the points in use; the first is the full thought
+    tables: OperatingTables  # of the points that a controller has in use; the first is the full thought
     plant: Plant
     objective: Objective
     mix: Array  # share of each class in the requests
@@ -47,6 +47,14 @@ class Situation:
     def bound(self) -> float:
         """The bound on demand, ρ_max·D_max, tokens/s."""
         return self.objective.max_load * self.plant.capacity
+
+    @property
+    def constants(self) -> OperatingTables:
+        """The tables of the points that may serve every request at any load: of all certified ones, or of all.
+
+        A request meets one of them alone, so they need not lie within one corner.
+        """
+        return self.measured.tables(certified_only=self.certified_only)
 
     def hull(self, d: int) -> tuple[Array, Array]:
         """Returns tokens and accuracy of a class's hull points, cheapest first."""

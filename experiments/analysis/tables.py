@@ -15,6 +15,7 @@ from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import RateSweep
 from experiments.analysis.verdict import verdict
 from experiments.table import Table, lines_of, texts, wrapped
+from models.profile.corners import outermost, told
 from models.profile.profile import Profile
 
 WIDTH = 36  # of the first column
@@ -57,6 +58,7 @@ def _situation(one: Situation) -> list[str]:
     return [
         f"{one.measured.model.name}, {mix}; {usable}",
         *wrapped(f"Certified at {level}: {_corners(one.measured)}"),
+        *wrapped(_kept(one)),
         f"Decodes {one.plant.capacity:.0f} tokens/s with {one.plant.max_batch} sequences; plans for "
         f"{one.objective.max_load:.0%} of it",
         *wrapped(
@@ -67,6 +69,14 @@ def _situation(one: Situation) -> list[str]:
             indent="  ",
         ),
     ]
+
+
+def _kept(one: Situation) -> str:
+    """Returns the corner that a controller keeps to; empty: it has all points."""
+    points = one.tables.points
+    if len(points) == len(one.constants.points):
+        return ""
+    return f"A controller keeps to one corner of these: {told(outermost(points))}"
 
 
 def _corners(measured: Profile) -> str:

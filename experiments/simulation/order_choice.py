@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from controller.policies.restricted import within_one_corner
 from controller.serving.ordering.turns import ServingOrder
 from experiments.progress import Reporter, Silent
 from experiments.question import in_rounds
@@ -91,7 +92,7 @@ def _player(profile: Profile) -> Player:
 
 def _borne(profile: Profile, player: Player) -> float:
     """Returns the requests/s that the engine can serve at the policy's exits, those that it takes under load."""
-    tables = profile.tables()
+    tables = (within_one_corner(profile) if player.point is None else profile).tables()
     rows = np.average(tables.tokens, axis=0, weights=profile.counts)
     least = rows.min() if player.point is None else rows[tables.points.index(player.point)]
     return profile.plant_model().capacity / float(least)

@@ -187,6 +187,7 @@ def _situation(
     certified_only: bool,
     cells: int | None,
 ) -> Situation:
+    from controller.policies.restricted import within_one_corner
     from controller.settings import SettingsFile
     from controller.unmet import unmet
     from experiments.analysis.situation import situation
@@ -196,7 +197,8 @@ def _situation(
         raise click.BadParameter(
             f"there is no class {unknown[0]!r}, there are {', '.join(measured.classes)}", param_hint="'--mix'"
         )
-    settings = SettingsFile(controller_file, len(measured.classes), partial(unmet, measured)).settings
+    used = within_one_corner(measured) if certified_only else measured
+    settings = SettingsFile(controller_file, len(measured.classes), partial(unmet, used)).settings
     return situation(
         measured,
         settings.objective.at(measured.reply_s),

@@ -78,7 +78,7 @@ class CornerReport(BaseModel):
 
 
 class CertifiedReport(BaseModel):
-    """The range that the profile certifies; load-aware policies and the safe constant never leave it."""
+    """The range of certified exits that the policy keeps to; of a policy without a profile's points, all of them."""
 
     # upper bound on P(the full thought is right and an exit within the range wrong); with an account of risk, of any
     # one request
@@ -163,7 +163,7 @@ class ControllerReport(BaseModel):
     order: OrderReport | None = None  # of waiting requests; null: it is not told
     limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
     target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move
-    certified: CertifiedReport | None = None  # what the profile certifies, whichever policy serves; null: no profile
+    certified: CertifiedReport | None = None  # what the policy keeps to of what the profile certifies; null: no profile
     slo_s: dict[str, float] | None = None  # within which 95 % of each class's requests are to end; null: no SLO
     slo_steps: dict[str, float] | None = None  # decode steps that each class's SLO leaves a request now; null: no SLO
     rung: DecisionSource | None = (
@@ -186,7 +186,8 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
     if controller is None:
         limits = {"any": _limits(chosen.policy.limits(None))}
         profile = chosen.certifying
-        certified = None if profile is None else _certified(profile.points(), profile.certificate)
+        points = chosen.points or (() if profile is None else profile.points())
+        certified = None if profile is None else _certified(points, profile.certificate)
         return ControllerReport(
             policy=chosen.name, note=chosen.note, order=_order(chosen), limits=limits, certified=certified
         )

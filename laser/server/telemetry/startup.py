@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,7 +20,9 @@ from engine.inventory import Inventory, inventory
 from laser.server.config import ServeConfig
 from laser.server.telemetry.logs import FACTS
 from models.profile.corners import certified_range, corners, outermost, told
+from models.profile.lever import Lever
 from models.profile.profile import Profile, profile_of
+from models.profile.tables import OperatingPoint
 from models.reasoner import bundled_model
 
 if TYPE_CHECKING:
@@ -229,10 +231,30 @@ def _certified(deployment: Deployment) -> StartFact:
         why = "the profile does not fit" if path.is_file() else "there is no profile"
         return StartFact(topic="certified", words=f"nothing: {why}", fields={"certified": None})
     words, said = certified(profile)
-    served = outermost(deployment.chosen.points)
-    if served and profile.certificate.mean is None and served != corners(profile):
-        words += f"; {deployment.chosen.name} keeps to one corner of these: {told(served)}"
+    points = deployment.chosen.points
+    if points and profile.certificate.mean is None and outermost(points) != corners(profile):
+        words += f"; {deployment.chosen.name} keeps to one corner of these: {told(outermost(points))}"
+        said["served"] = corners_of(outermost(points))
+    for lever in () if profile.refused is not None else unused(profile, points):
+        words += f"; no point of {lever.replace('-', '_')} lies in the corner that gives up least, so it is not used"
     return StartFact(topic="certified", words=words, fields={"certified": said})
+
+
+def corners_of(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
+    """Returns corners as fields."""
+    return [{"threshold": each.threshold, "budget": each.budget} for each in points]
+
+
+def unused(profile: Profile, points: Sequence[OperatingPoint]) -> list[Lever]:
+    """Returns the levers of a controller's profile of which it has none of the certified points."""
+    has: dict[Lever, Callable[[OperatingPoint], object]] = {
+        Lever.GIVE_UP: lambda point: point.give_up, Lever.NO_THOUGHT: lambda point: point.skip,
+    }  # fmt: skip
+    return [
+        lever
+        for lever, of in has.items()
+        if points and lever in profile.levers and not any(of(point) is not None for point in points)
+    ]
 
 
 def certified(profile: Profile) -> tuple[str, dict[str, Any]]:
@@ -241,7 +263,7 @@ def certified(profile: Profile) -> tuple[str, dict[str, Any]]:
     said = {
         "risk": given.epsilon,
         "confidence": confidence,
-        "corners": [{"threshold": each.threshold, "budget": each.budget} for each in corners(profile)],
+        "corners": corners_of(corners(profile)),
     }
     if given.mean is not None:
         said["mean_risk"] = given.mean

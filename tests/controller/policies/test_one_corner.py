@@ -19,6 +19,7 @@ from controller.policies.load_aware import LoadAware
 from controller.policies.restricted import with_levers, within_account, within_one_corner
 from models.profile.certificate import certify, evidence
 from models.profile.lever import Lever
+from models.profile.levers.ladder import nested
 from models.profile.profile import FILE_NAME, Profile, read_profile
 from models.profile.tables import OperatingTables, prune_hull
 from models.reasoner import bundled_model
@@ -109,12 +110,56 @@ PROFILES = {
 }
 
 
+def within(steps: list[tuple[int, int, int]], shape: tuple[int, ...]) -> np.ndarray:
+    """What lies within one of these corners, which are cut to the shape."""
+    mask = np.zeros(shape, dtype=np.bool_)
+    for step in steps:
+        mask[tuple(slice(0, place + 1) for place in step[: len(shape)])] = True
+    return mask
+
+
+def stairs(lever: Lever, steps: list[tuple[int, int, int]]) -> Profile:
+    """A profile whose range with a lever has these corners: level, threshold and budget, or price and budget."""
+    made = with_levers(PROFILES[lever], {lever})
+    if made.index is not None:
+        found = made.index.certificate
+        assert found is not None
+        mask = within(steps, np.shape(found.certified))
+        return replace(made, index=replace(made.index, certificate=replace(found, certified=rows(mask))))
+    shape = np.shape((made.give_up or made.no_thought).certified)  # type: ignore[union-attr]
+    mask = within(steps, shape)
+    made = replace(made, certificate=replace(made.certificate, certified=rows(mask[0])))
+    if made.give_up is not None:
+        return replace(made, give_up=replace(made.give_up, certified=nested(mask)))
+    assert made.no_thought is not None
+    return replace(made, no_thought=replace(made.no_thought, certified=nested(mask)))
+
+
+def rows(mask: np.ndarray) -> tuple[tuple[bool, ...], ...]:
+    return tuple(map(tuple, mask.tolist()))
+
+
 @pytest.mark.parametrize("lever", list(PROFILES))
-def test_so_it_is_with_a_lever(lever: Lever) -> None:
-    whole = with_levers(PROFILES[lever], {lever})
+@given(steps=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 4)), min_size=2, max_size=4))
+def test_so_it_is_with_a_lever(lever: Lever, steps: list[tuple[int, int, int]]) -> None:
+    whole = stairs(lever, steps)
     kept = within_one_corner(whole)
     assert one_of(whole.tables(), laxest(kept.tables()))
-    assert len(kept.tables().points) > 10
+    assert set(kept.tables().points) <= set(whole.tables().points)
+
+
+@pytest.mark.parametrize("lever", list(PROFILES))
+def test_a_choice_is_made_where_a_lever_s_range_has_several_corners(lever: Lever) -> None:
+    whole = stairs(lever, [(1, 4, 0), (3, 1, 3)])
+    assert not one_of(whole.tables(), laxest(whole.tables()))
+    assert 1 < len(within_one_corner(whole).tables().points) < len(whole.tables().points)
+
+
+def test_an_index_that_certifies_no_price_leaves_the_full_thought() -> None:
+    profile = replace(price_index_profile(count=30), levers=frozenset({Lever.PRICE_INDEX}))
+    assert profile.index is not None
+    assert profile.index.certificate is None
+    assert within_one_corner(profile) is profile
 
 
 def test_of_lower_curves_and_cut_offs_one_is_kept_since_none_is_certified_for_both() -> None:

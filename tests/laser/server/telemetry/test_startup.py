@@ -5,25 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from controller.policies.budget import FixedBudget
+from controller.policies.load_aware import LoadAware
 from controller.serving.ordering.turns import ServingOrder
 from laser.cli.serve import announce
 from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
 from laser.server.telemetry.logs import JsonFormatter, LogFormat, TextFormatter
 from laser.server.telemetry.startup import certified, facts, in_short, loading, tell
+from models.chat_model import load_chat_model
 from models.files.strict_yaml import read
+from models.profile.certificate import certify
+from models.profile.identity import identify
+from models.profile.profile import FILE_NAME, Profile, write_profile
 from models.score import Score
 from models.thinking import ThinkingFormat, ThinkingTokens, format_file
 from tests.support.analysis_profile import made_profile
-from tests.support.live_server import LiveServer, running_deployment
+from tests.support.give_up_profile import giving_up_profile
+from tests.support.live_server import LiveServer, running_deployment, save_random_model
 from tests.support.model_profile import PROFILE
+from tests.support.no_thought_profile import no_thought_profile
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +164,33 @@ def test_what_is_certified_is_told_by_its_corners_with_its_risk() -> None:
 )
 def test_parameters_are_told_in_three_digits(count: int, told: str) -> None:
     assert in_short(count) == told
+
+
+def served(directory: Path, profile: Profile, policy: LoadAware) -> Deployment:
+    """Returns a random model's deployment with a profile, though not a true one."""
+    shutil.copytree(save_random_model(directory / "made"), directory / "model")
+    identity = identify(directory / "model", load_chat_model(directory / "model").thinking.format)
+    write_profile(directory / "model" / FILE_NAME, replace(profile, model=identity))
+    return deploy(ServeConfig(model=directory / "model", policy=policy))
+
+
+def test_the_corner_that_load_aware_keeps_to_is_told_where_there_are_others(tmp_path: Path) -> None:
+    harmed = np.full((7, 5), 300)
+    harmed[:5, :2] = harmed[:2, :4] = 0  # 0.80 from 400 tokens, 0.97 from 160
+    profile = replace(made_profile(), certificate=certify(harmed, 600, epsilon=0.05, delta=0.05))
+    told = {each.topic: each for each in facts(served(tmp_path, profile, LoadAware()))}["certified"]
+    known, kept = told.words.split("; load-aware keeps to one corner of these: ")
+    assert (
+        "thresholds down to 0.80 with budgets from 400 tokens; thresholds down to 0.97 with budgets from 160" in known
+    )
+    assert kept == "thresholds down to 0.80 with budgets from 400 tokens"
+    assert told.fields["certified"]["served"] == [{"threshold": 0.8, "budget": 400}]
+    assert len(told.fields["certified"]["corners"]) == 2
+
+
+def test_a_lever_that_the_corner_has_no_point_of_is_told(tmp_path: Path) -> None:
+    both = replace(giving_up_profile(), no_thought=no_thought_profile(harmed=2).no_thought)
+    told = {each.topic: each for each in facts(served(tmp_path, both, LoadAware(give_up=True, no_thought=True)))}
+    said = told["certified"].words
+    assert said.count(" lies in the corner that gives up least, so it is not used") == 1
+    assert ("no point of give_up" in said) != ("no point of no_thought" in said)
