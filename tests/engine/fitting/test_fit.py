@@ -30,6 +30,16 @@ def test_a_cell_holds_the_keys_and_values_of_every_layer_that_attends(model: Pat
     assert found.ids == 3  # a probe keeps the state where it began
 
 
+def test_layers_that_attend_and_have_a_state_keep_both(tmp_path: Path) -> None:
+    scan = {"inner_size": 128, "state_size": 16, "group_count": 1, "conv_kernel": 4}
+    keys = {key.replace("llama.", "falcon-h1."): value for key, value in MODEL.items()}
+    said = {**keys, "general.architecture": "falcon-h1", **{f"falcon-h1.ssm.{key}": scan[key] for key in scan}}
+    found = footprint(save(tmp_path / "both.gguf", said))
+    assert found.cell == 2 * 2 * (16 + 16) * 2
+    assert found.sequence == 2 * (3 * (128 + 2 * 16) + 128 * 16) * 4  # layers, numbers of a state, bytes
+    assert found.ids == 3
+
+
 def test_weights_are_the_tensors_and_a_directory_is_computed_in_32_bits(model: Path) -> None:
     assert footprint(model).weights == 64 * 128 * 4
     bundled = footprint(bundled_model())
