@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Self
 
 from engine.base import Engine
 
+CELLS = 65_536  # of the KV cache where nobody says how many; of a GGUF file, those of them that fit
+
 
 def default_threads() -> int:
     """Returns the threads of an engine's arithmetic on the CPU where nobody says how many: of all commands the same.
@@ -50,13 +52,19 @@ class EngineOptions(ABC):
 
     kind: ClassVar[str]  # the engine's name in `engine.registry`
 
-    cells: int = 65_536  # KV cache, tokens
+    cells: int | None = None  # KV cache, tokens; None: 65,536, of a GGUF file as many of them as fit
     max_batch: int = 32  # sequences decoded at once
 
     def __post_init__(self) -> None:
         for name in ("cells", "max_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, must be at least 1")
+
+    @property
+    def cells_taken(self) -> int:
+        """The cells of an engine that is opened with these options."""
+        return CELLS if self.cells is None else self.cells
 
     @abstractmethod
     def open(self, directory: Path) -> Opened:

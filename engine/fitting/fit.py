@@ -8,14 +8,13 @@ from pathlib import Path
 from engine.base import CapacityError
 from engine.fitting.available import available_bytes
 from engine.fitting.footprint import LLAMACPP, PREFILL, ROUNDED, Footprint, footprint
-from engine.options import EngineOptions
+from engine.options import CELLS, EngineOptions
 from models.gguf.model import find_gguf
 
 PROGRAM = 700 << 20  # bytes that the server itself takes beside the model, most of them libraries
 SPARE = 0.05  # share of the available memory that stays free
 BATCHES = (1, 2, 4, 8, 16, 32)
 SHOWN = ("f16", "q8_0", "q4_0")  # numbers of the KV cache
-MOST_CELLS = 65_536  # that an engine takes where nobody says more
 LEAST = 1_024  # cells below which a request has hardly room for a thought
 MIB = 1 << 20
 
@@ -73,7 +72,7 @@ def fit(model: Path, *, max_batch: int, available: int | None = None) -> MemoryF
     usable, own = usable_bytes(there), footprint(model)
     kinds = {name: footprint(model, name) for name in SHOWN} if own.engine == LLAMACPP else {"f32": own}
     listed = [fitting(one, usable, batch, name) for name, one in kinds.items() for batch in BATCHES]
-    taken = fitting(own, usable, max_batch, next(iter(kinds)), most=MOST_CELLS)
+    taken = fitting(own, usable, max_batch, next(iter(kinds)), most=CELLS)
     return MemoryFit(
         model=str(model),
         engine=own.engine,
@@ -95,7 +94,7 @@ def cells_that_fit(
     cells: int | None = None,
     available: int | None = None,
 ) -> int:
-    """Returns the cells that an engine takes: `cells`, or those that fit, at most MOST_CELLS, where that is None.
+    """Returns the cells that an engine takes: `cells`, or those that fit, at most CELLS, where that is None.
 
     `prefill`: prompt tokens of a step. `available`: bytes of memory, None: those of this machine. Raises CapacityError
     if there is no room for the weights and LEAST cells; of `cells` that were chosen, only if they do not fit even into
@@ -111,14 +110,14 @@ def cells_that_fit(
             f"for {max_batch} sequences need {needed / MIB:,.0f} MiB, {room / MIB:,.0f} MiB are there for them: "
             "`laser fit` tells what fits"
         )
-    return fitting(found, usable, max_batch, kv_type, most=MOST_CELLS).cells if cells is None else cells
+    return fitting(found, usable, max_batch, kv_type, most=CELLS).cells if cells is None else cells
 
 
 def fitted(model: Path, options: EngineOptions) -> EngineOptions:
     """Returns the options with the cells that a GGUF model has room for; of other models, as they are.
 
-    Cells that differ from the default were chosen: they stay. Raises CapacityError if there is no room, EngineError or
-    GGUFError if the file is damaged.
+    Cells that were chosen stay. Raises CapacityError if there is no room, EngineError or GGUFError if the file is
+    damaged.
     """
     if find_gguf(model) is None:
         return options
@@ -127,6 +126,6 @@ def fitted(model: Path, options: EngineOptions) -> EngineOptions:
         max_batch=options.max_batch + getattr(options, "paused", 0),
         kv_type=str(getattr(options, "kv_type", "f16")),
         prefill=getattr(options, "prefill_chunk", PREFILL),
-        cells=options.changed.get("cells"),
+        cells=options.cells,
     )
     return replace(options, cells=cells)

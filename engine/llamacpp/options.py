@@ -59,7 +59,7 @@ class LlamaOptions(EngineOptions):
     @property
     def _config(self) -> LlamaConfig:
         return LlamaConfig(
-            cells=self.cells,
+            cells=self.cells_taken,
             max_batch=self.max_batch,
             prefill_chunk=self.prefill_chunk,
             paused=self.paused,

@@ -7,8 +7,9 @@ import pytest
 
 from engine.base import CapacityError
 from engine.fitting.available import available_bytes
-from engine.fitting.fit import BATCHES, LEAST, MOST_CELLS, cells_that_fit, fit, fitted, usable_bytes
+from engine.fitting.fit import BATCHES, LEAST, cells_that_fit, fit, fitted, usable_bytes
 from engine.fitting.footprint import footprint
+from engine.options import CELLS
 from engine.registry import engine_options
 from models.reasoner import bundled_model
 from tests.support.gguf_files import MODEL, save
@@ -70,7 +71,7 @@ def test_what_serve_takes_is_what_fit_tells(tmp_path: Path) -> None:
         taken = fit(model, max_batch=4, available=available).taken
         assert taken is not None
         assert cells_that_fit(model, max_batch=4, available=available) == taken.cells
-    assert taken.cells == MOST_CELLS
+    assert taken.cells == CELLS
 
 
 def test_no_room_is_told_with_what_is_needed_and_what_there_is(model: Path) -> None:
@@ -91,6 +92,7 @@ def test_options_get_the_cells_that_fit_unless_these_were_chosen(model: Path) ->
     options = engine_options("torch", {"max_batch": 4})
     assert fitted(model, options).cells == 4 * 512
     assert fitted(model, replace(options, cells=777)).cells == 777
+    assert fitted(model, replace(options, cells=CELLS)).cells == CELLS  # as many as no one would have to choose
     assert fitted(bundled_model(), options) is options
 
 
