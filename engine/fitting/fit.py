@@ -49,18 +49,26 @@ def usable_bytes(available: int) -> int:
     return max(0, int(available * (1 - SPARE)) - PROGRAM)
 
 
-def fitting(found: Footprint, usable: int, max_batch: int, kv_type: str, most: int | None = None) -> FittingBatch:
+def fitting(
+    found: Footprint, usable: int, max_batch: int, kv_type: str, most: int | None = None, shares: int = 1
+) -> FittingBatch:
     """Returns what fits into `usable` bytes for `max_batch` requests at once, at most `most` cells; 0 cells: nothing.
 
-    More cells than the requests can fill, each as long as the model was trained for, are of no use.
+    More cells than the requests can fill, each as long as the model was trained for, are of no use. `shares`: into
+    which llama.cpp divides them, each of a multiple of ROUNDED; 1: all sequences share them.
     """
-    cells = found.cells(max_batch, usable)
-    for bound in (most, max_batch * found.trained or None):
-        cells = cells if bound is None else min(cells, -(-bound // ROUNDED) * ROUNDED)
-    context = min(cells // max_batch, found.trained or cells)
+    cells, parts = found.cells(max_batch, usable), max(max_batch, shares)
+    for bound in (most, parts * found.trained or None):
+        cells = cells if bound is None else min(cells, _up(bound, ROUNDED))
+    cells -= cells % (ROUNDED * shares)
+    context = min(cells // parts, found.trained or cells)
     return FittingBatch(
         max_batch=max_batch, kv_type=kv_type, cells=cells, context=context, bytes=int(found.total(max_batch, cells))
     )
+
+
+def _up(cells: int, unit: int) -> int:
+    return -(-cells // unit) * unit
 
 
 def fit(model: Path, *, max_batch: int, available: int | None = None) -> MemoryFit:
@@ -92,17 +100,20 @@ def cells_that_fit(
     kv_type: str = "f16",
     prefill: int = PREFILL,
     cells: int | None = None,
+    shares: int = 1,
     available: int | None = None,
 ) -> int:
     """Returns the cells that an engine takes: `cells`, or those that fit, at most CELLS, where that is None.
 
-    `prefill`: prompt tokens of a step. `available`: bytes of memory, None: those of this machine. Raises CapacityError
-    if there is no room for the weights and LEAST cells; of `cells` that were chosen, only if they do not fit even into
-    all that is available.
+    `prefill`: prompt tokens of a step. `shares`: see `fitting`; cells that were chosen are as many more as fill them.
+    `available`: bytes of memory, None: those of this machine. Raises CapacityError if there is no room for the weights
+    and LEAST cells, or the smallest shares; of `cells` that were chosen, only if they do not fit even into all that is
+    available.
     """
     there = available_bytes() if available is None else available
     usable, found = usable_bytes(there), replace(footprint(model, kv_type), prefill=prefill)
-    wanted = LEAST if cells is None else cells
+    unit = ROUNDED * shares
+    wanted = max(LEAST, unit) if cells is None else cells if shares == 1 else _up(cells, unit)
     needed, room = found.total(max_batch, wanted), usable if cells is None else there
     if needed > room:
         raise CapacityError(
@@ -110,7 +121,7 @@ def cells_that_fit(
             f"for {max_batch} sequences need {needed / MIB:,.0f} MiB, {room / MIB:,.0f} MiB are there for them: "
             "`laser fit` tells what fits"
         )
-    return fitting(found, usable, max_batch, kv_type, most=CELLS).cells if cells is None else cells
+    return wanted if cells is not None else max(unit, fitting(found, usable, max_batch, kv_type, CELLS, shares).cells)
 
 
 def fitted(model: Path, options: EngineOptions) -> EngineOptions:
@@ -121,11 +132,13 @@ def fitted(model: Path, options: EngineOptions) -> EngineOptions:
     """
     if find_gguf(model) is None:
         return options
+    held = options.max_batch + getattr(options, "paused", 0)
     cells = cells_that_fit(
         model,
-        max_batch=options.max_batch + getattr(options, "paused", 0),
+        max_batch=held,
         kv_type=str(getattr(options, "kv_type", "f16")),
         prefill=getattr(options, "prefill_chunk", PREFILL),
         cells=options.cells,
+        shares=1 if getattr(options, "shared_cache", True) else 2 * held,  # of a sequence and of its probe
     )
     return replace(options, cells=cells)

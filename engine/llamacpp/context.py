@@ -116,6 +116,11 @@ class LlamaContext:
             pointer(self._wanted, ctypes.c_int8),
         )
 
+    @property
+    def cells(self) -> int:
+        """The cells that llama.cpp has allocated, those of all sequences."""
+        return int(self._library.llama_n_ctx(self._handle))
+
     def set_threads(self, threads: int) -> None:
         """Computes with so many threads from now on."""
         self._library.llama_set_n_threads(self._handle, threads, threads)

@@ -51,6 +51,7 @@ _FUNCTIONS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_is_diffusion": (c_bool, (_MODEL,)),
     "llama_free": (None, (_CONTEXT,)),
     "llama_n_batch": (c_uint32, (_CONTEXT,)),
+    "llama_n_ctx": (c_uint32, (_CONTEXT,)),
     "llama_set_n_threads": (None, (_CONTEXT, c_int32, c_int32)),
     "llama_get_memory": (_MEMORY, (_CONTEXT,)),
     "llama_memory_clear": (None, (_MEMORY, c_bool)),

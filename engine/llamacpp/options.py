@@ -29,7 +29,8 @@ class LlamaOptions(EngineOptions):
     kv_type: KVType = KVType.F16  # number format of the KV cache
     flash_attention: FlashAttention = FlashAttention.AUTO  # whether attention is computed in one pass over the cache
     # sequences share cells, and probes those of their thoughts; false: each sequence has 1/(2 · (max_batch + paused))
-    # of them, and each probe, which copies its thought's: more tokens a second where many decode and few are probed
+    # of them, a multiple of 256, and each probe, which copies its thought's: more tokens a second where many decode and
+    # few are probed
     shared_cache: bool = True
     prefill_chunk: int = 256  # prompt tokens in one step
     # sequences that may be paused besides those of the batch, each as dear in memory for states and logits; 0: none

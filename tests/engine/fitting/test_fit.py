@@ -96,6 +96,24 @@ def test_options_get_the_cells_that_fit_unless_these_were_chosen(model: Path) ->
     assert fitted(bundled_model(), options) is options
 
 
+def test_shares_of_a_cache_are_whole_pages_and_all_that_is_allocated_is_counted(tmp_path: Path) -> None:
+    model = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072})
+    page = 256 * 8  # cells of the least shares of eight sequences
+    assert cells_that_fit(model, max_batch=4, shares=8, cells=page + 1, available=GIB) == 2 * page
+    found, few = footprint(model), 800 * 8  # of which a share holds three whole pages of 256
+    room = int((found.total(4, few) + (700 << 20)) / 0.95) + 1
+    assert cells_that_fit(model, max_batch=4, available=room) == few // 256 * 256
+    assert cells_that_fit(model, max_batch=4, shares=8, available=room) == 3 * page
+    with pytest.raises(CapacityError, match=rf"a KV cache of {256 * 200:,} cells"):
+        cells_that_fit(model, max_batch=100, shares=200, available=int((found.total(100, 50_000) + (700 << 20)) / 0.95))
+
+
+def test_a_share_may_be_as_long_as_the_model_was_trained_for(model: Path) -> None:
+    apart = engine_options("llamacpp", {"max_batch": 2, "paused": 1, "shared_cache": False})
+    assert fitted(model, apart).cells == 3 * 2 * 512
+    assert fitted(model, replace(apart, cells=1000)).cells == 3 * 2 * 256
+
+
 def test_a_container_s_limit_counts_without_the_pages_of_files_in_it(tmp_path: Path) -> None:
     own = tmp_path / "own"  # no such file: the group at the root
     free = available_bytes(tmp_path, own)

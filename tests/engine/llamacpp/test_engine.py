@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.base import CapacityError, Finished, FinishReason, UnsupportedError, UnsupportedModelError
+from engine.fitting.fit import fitted
 from engine.gguf.convert import StoredType, convert
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
 from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
@@ -287,6 +288,15 @@ def test_a_cache_of_its_own_bounds_each_sequence(model_directory: Callable[[str]
         engine.submit(request(240, 40))
     decode(engine, request(200, 40, seed=1), request(200, 40, seed=2))
     assert engine.occupied == 0
+
+
+@pytest.mark.parametrize("cells", [None, 1_500])
+def test_shares_of_the_cache_take_all_that_llama_cpp_allocates(cells: int | None, tmp_path: Path) -> None:
+    file = save_gguf(tmp_path / "model.gguf", "gemma3")
+    options = fitted(file, LlamaOptions(cells=cells, max_batch=2, paused=1, shared_cache=False))
+    config = LlamaConfig(cells=options.cells_taken, max_batch=2, paused=1, shared=False)
+    context = LlamaContext(LlamaModel(file), config, ids=6)
+    assert context.cells == options.cells == 6 * (512 if cells is None else 256)
 
 
 @pytest.mark.parametrize("back", [0, 2])
