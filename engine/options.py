@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from engine.base import Engine
+from engine.fitting.available import GROUPS, OWN, granted_cores
 
 CELLS = 65_536  # of the KV cache where nobody says how many; of a GGUF file, those of them that fit
 
@@ -22,12 +23,20 @@ def default_threads() -> int:
     return 1
 
 
-def spare_cores() -> int:
-    """Returns the number of cores that this process may use, without one for all else; at least 1."""
+def spare_cores(cores: int | None = None, groups: Path = GROUPS, own: Path = OWN) -> int:
+    """Returns the number of cores that this process may use, without one for all else; at least 1.
+
+    `cores`: None: those of this machine. A container, or another group of processes, uses no more than it may take time
+    of: threads beyond would only wait.
+    """
+    return max(1, int(min(_cores() if cores is None else cores, granted_cores(groups, own))) - 1)
+
+
+def _cores() -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     doubled = Path("/sys/devices/system/cpu/smt/active")
     two_each = doubled.is_file() and doubled.read_text().strip() == "1"  # two of the processors share one core
-    return max(1, (usable // 2 if two_each else usable) - 1)
+    return usable // 2 if two_each else usable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

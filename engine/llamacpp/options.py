@@ -41,7 +41,9 @@ class LlamaOptions(EngineOptions):
     repack: bool | None = None
     # of a thought's time, the most that its probes may take, for a row is dear where a CPU computes it; 1: any
     probe_share: float = 0.08
-    threads: int | None = None  # of its arithmetic; None: the command's, else all cores but one
+    threads: int | None = (
+        None  # of its arithmetic; None: the command's, else all cores but one, at most the container's
+    )
 
     def __post_init__(self) -> None:
         EngineOptions.__post_init__(self)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from engine.base import CapacityError
-from engine.fitting.available import available_bytes
+from engine.fitting.available import available_bytes, granted_cores
 from engine.fitting.fit import BATCHES, LEAST, cells_that_fit, fit, fitted, usable_bytes
 from engine.fitting.footprint import footprint
-from engine.options import CELLS
+from engine.options import CELLS, spare_cores
 from engine.registry import engine_options
 from models.reasoner import bundled_model
 from tests.support.gguf_files import MODEL, save
@@ -148,3 +148,32 @@ def test_the_limit_of_a_group_around_the_own_one_counts(
     (group / "job" / limit).write_text("3000\n")
     (group / "job" / used).write_text("500\n")
     assert available_bytes(tmp_path, own) == 2500
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "files"),
+    [
+        ("0::/user/job", "", {"cpu.max": "QUOTA 100000"}),
+        ("4:cpu,cpuacct:/user/job", "cpu", {"cpu.cfs_quota_us": "QUOTA", "cpu.cfs_period_us": "100000"}),
+    ],
+)
+def test_threads_are_no_more_than_a_container_has_time_for(
+    line: str, folder: str, files: dict[str, str], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.write_text(f"9:pids:/other\n{line}\n")
+    group = tmp_path / folder / "user"
+    (group / "job").mkdir(parents=True)
+
+    def limit(place: Path, quota: str) -> None:
+        for name, text in files.items():
+            (place / name).write_text(text.replace("QUOTA", quota) + "\n")
+
+    assert spare_cores(16, tmp_path, own) == 15
+    limit(group, "-1" if folder else "max")
+    assert (granted_cores(tmp_path, own), spare_cores(16, tmp_path, own)) == (float("inf"), 15)
+    limit(group, "350000")
+    assert (granted_cores(tmp_path, own), spare_cores(16, tmp_path, own)) == (3.5, 2)
+    assert spare_cores(2, tmp_path, own) == 1
+    limit(group / "job", "50000")
+    assert (granted_cores(tmp_path, own), spare_cores(16, tmp_path, own)) == (0.5, 1)
