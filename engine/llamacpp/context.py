@@ -203,3 +203,12 @@ class LlamaContext:
         """Empties the cache and forgets all sequences."""
         self._library.llama_memory_clear(self._memory, False)
         self._free = list(range(self._ids))
+
+    def try_out(self) -> None:
+        """Decodes a token of a new sequence and drops it. Raises DecodeError if that fails.
+
+        Metal refuses every call after a command buffer that failed (ggml issue 1545): clearing the cache does not help.
+        """
+        sequence = self.new()
+        self.decode([TokenRow(0, 0, (sequence,), True)])
+        self.drop(sequence)

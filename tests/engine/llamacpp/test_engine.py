@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.base import CapacityError, Finished, FinishReason, UnsupportedError, UnsupportedModelError
+from engine.base import (
+    CapacityError,
+    EngineBrokenError,
+    Finished,
+    FinishReason,
+    UnsupportedError,
+    UnsupportedModelError,
+)
 from engine.fitting.fit import fitted
 from engine.gguf.convert import StoredType, convert
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
@@ -170,12 +177,23 @@ def test_a_failed_decode_leaves_an_empty_engine_that_can_go_on(
     expected = decode(LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=2, prefill_chunk=16)), request())
     engine.submit(request(30, 8))
     engine.step()
+    works, codes = windowed.library.llama_decode, [-3]
     with monkeypatch.context() as patched:
-        patched.setattr(windowed.library, "llama_decode", lambda *_: -3)
+        patched.setattr(windowed.library, "llama_decode", lambda *call: codes.pop() if codes else works(*call))
         with pytest.raises(DecodeError, match=r"could not decode 14 rows \(code -3\)"):
             engine.step()
     assert (engine.load().running, engine.occupied) == (0, 0)
     assert decode(engine, request()) == expected
+
+
+def test_decodes_that_go_on_failing_are_told_as_a_broken_engine(
+    windowed: LlamaModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=2, prefill_chunk=16))
+    engine.submit(request(30, 8))
+    monkeypatch.setattr(windowed.library, "llama_decode", lambda *_: -3)
+    with pytest.raises(EngineBrokenError, match=r"16 rows \(code -3\).*; and it cannot start over: .* 1 rows"):
+        engine.step()
 
 
 # --- which engine a model gets
