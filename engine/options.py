@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -81,6 +81,13 @@ class EngineOptions(ABC):
 
     def check(self, directory: Path) -> None:  # noqa: B027 (most engines serve what they can load, anywhere)
         """Raises EngineError if this machine cannot serve the model; loads nothing."""
+
+    def gpu_memory(self) -> Sequence[int]:
+        """Returns how many bytes are free in each GPU with memory of its own on which a model's cells lie; 0: unknown.
+
+        Empty where they lie in main memory, and for engines that look for themselves what there is.
+        """
+        return ()
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Returns these options with those of `values` that they have a field for."""

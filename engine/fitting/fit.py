@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.base import CapacityError
 from engine.fitting.available import available_bytes
 from engine.fitting.footprint import LLAMACPP, PREFILL, ROUNDED, Footprint, footprint
+from engine.fitting.gpu import ALL, UNKNOWN, taken_of
 from engine.options import CELLS, EngineOptions
+from models.directory import gguf_of
 from models.gguf.model import find_gguf
 
 PROGRAM = 700 << 20  # bytes that the server itself takes beside the model, most of them libraries
@@ -36,11 +39,12 @@ class MemoryFit:
 
     model: str
     engine: str
-    available: int  # bytes
-    usable: int  # bytes of them that a model may take
+    available: int | None  # bytes; None: it is not known what a GPU has, here and below
+    usable: int | None  # bytes of them that a model may take
     weights: int  # bytes
     trained: int  # tokens of a sequence that the model was trained for
     batches: tuple[FittingBatch, ...]
+    gpu: bool  # whether the memory is a GPU's
     taken: FittingBatch | None  # what `laser serve` takes where nobody says more; None: the model does not fit
 
 
@@ -71,12 +75,14 @@ def _up(cells: int, unit: int) -> int:
     return -(-cells // unit) * unit
 
 
-def fit(model: Path, *, max_batch: int, available: int | None = None) -> MemoryFit:
-    """Returns what fits of a model; `available`: bytes, None: those of this machine.
+def fit(model: Path, *, max_batch: int, available: int | None = None, gpus: Sequence[int] = ()) -> MemoryFit:
+    """Returns what fits of a model; `available`: bytes, None: of `gpus`, if they compute it, else of this machine.
 
-    Raises EngineError or GGUFError if the model is damaged or not served.
+    `gpus`: the bytes that are free in each, see EngineOptions. Raises EngineError or GGUFError if the model is damaged
+    or not served.
     """
-    there = available_bytes() if available is None else available
+    on_gpu = _gpu_bytes(model, ALL, gpus) if available is None else None
+    there = on_gpu or (available_bytes() if available is None else available)
     usable, own = usable_bytes(there), footprint(model)
     kinds = {name: footprint(model, name) for name in SHOWN} if own.engine == LLAMACPP else {"f32": own}
     listed = [fitting(one, usable, batch, name) for name, one in kinds.items() for batch in BATCHES]
@@ -84,13 +90,20 @@ def fit(model: Path, *, max_batch: int, available: int | None = None) -> MemoryF
     return MemoryFit(
         model=str(model),
         engine=own.engine,
-        available=there,
-        usable=usable,
+        available=None if there == UNKNOWN else there,
+        usable=None if there == UNKNOWN else usable,
         weights=own.weights,
         trained=own.trained,
+        gpu=on_gpu is not None,
         batches=tuple(listed),
         taken=taken if taken.cells >= LEAST else None,
     )
+
+
+def _gpu_bytes(model: Path, layers: int, gpus: Sequence[int]) -> int | None:
+    """Returns the bytes that are free in the GPUs that compute `layers` of a model; None: it is not theirs."""
+    gguf = gguf_of(model)
+    return None if gguf is None else taken_of(gguf.layers, layers, gpus)
 
 
 def cells_that_fit(
@@ -124,11 +137,11 @@ def cells_that_fit(
     return wanted if cells is not None else max(unit, fitting(found, usable, max_batch, kv_type, CELLS, shares).cells)
 
 
-def fitted(model: Path, options: EngineOptions) -> EngineOptions:
+def fitted(model: Path, options: EngineOptions, gpus: Sequence[int] | None = None) -> EngineOptions:
     """Returns the options with the cells that a GGUF model has room for; of other models, as they are.
 
-    Cells that were chosen stay. Raises CapacityError if there is no room, EngineError or GGUFError if the file is
-    damaged.
+    Cells that were chosen stay. `gpus`: None: as the options tell. Raises CapacityError if there is no room,
+    EngineError or GGUFError if the file is damaged.
     """
     if find_gguf(model) is None:
         return options
@@ -140,5 +153,8 @@ def fitted(model: Path, options: EngineOptions) -> EngineOptions:
         prefill=getattr(options, "prefill_chunk", PREFILL),
         cells=options.cells,
         shares=1 if getattr(options, "shared_cache", True) else 2 * held,  # of a sequence and of its probe
+        available=_gpu_bytes(
+            model, getattr(options, "gpu_layers", ALL), options.gpu_memory() if gpus is None else gpus
+        ),
     )
     return replace(options, cells=cells)

@@ -89,7 +89,8 @@ class LlamaContext:
         if not handle:
             said = library.log.errors or "no reason is given"
             raise CapacityError(
-                f"{self._model.file}: llama.cpp cannot make a cache of {config.cells} cells of {config.kv_type}: {said}"
+                f"{self._model.file}: llama.cpp cannot make a cache of {config.cells} cells of {config.kv_type}: "
+                f"{said}; fewer `--cells` may fit"
             )
         return handle
 

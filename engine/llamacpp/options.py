@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from engine.base import UnsupportedModelError
+from engine.base import EngineUnavailableError, UnsupportedModelError
 from engine.llamacpp.architectures import check_architecture
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
 from engine.llamacpp.engine import LlamaEngine
-from engine.llamacpp.library import check_installed
+from engine.llamacpp.library import check_installed, llama
 from engine.llamacpp.model import LlamaModel, LoadSettings
 from engine.llamacpp.price import row_price
 from engine.llamacpp.selftest import safe_loading, tried_apart
@@ -75,6 +76,12 @@ class LlamaOptions(EngineOptions):
 
     def own_threads(self, model: Path | None) -> int:
         return self.threads or spare_cores()
+
+    def gpu_memory(self) -> Sequence[int]:
+        try:
+            return llama().gpu_memory() if self.gpu_layers else ()
+        except EngineUnavailableError:  # told once a model is opened
+            return ()
 
     def open(self, directory: Path) -> Opened:
         found = self._found(directory)

@@ -9,8 +9,10 @@ from engine.base import CapacityError
 from engine.fitting.available import available_bytes, granted_cores
 from engine.fitting.fit import BATCHES, LEAST, cells_that_fit, fit, fitted, usable_bytes
 from engine.fitting.footprint import footprint
+from engine.fitting.gpu import UNKNOWN, taken_of
 from engine.options import CELLS, spare_cores
 from engine.registry import engine_options
+from laser.cli.models.fit import told
 from models.reasoner import bundled_model
 from tests.support.gguf_files import MODEL, save
 
@@ -112,6 +114,55 @@ def test_a_share_may_be_as_long_as_the_model_was_trained_for(model: Path) -> Non
     apart = engine_options("llamacpp", {"max_batch": 2, "paused": 1, "shared_cache": False})
     assert fitted(model, apart).cells == 3 * 2 * 512
     assert fitted(model, replace(apart, cells=1000)).cells == 3 * 2 * 256
+
+
+@pytest.mark.parametrize(
+    ("gpu_layers", "gpus", "taken"),
+    [
+        (-1, [GIB, 2 * GIB], 3 * GIB),
+        (3, [GIB], GIB),  # both, and the output
+        (2, [GIB], UNKNOWN),  # the output lies in main memory
+        (1, [GIB], UNKNOWN),
+        (-1, [GIB, 0], UNKNOWN),
+        (-1, [], None),
+        (0, [GIB], None),
+    ],
+)
+def test_a_model_is_fitted_to_the_gpus_that_compute_all_of_it(
+    gpu_layers: int, gpus: list[int], taken: int | None
+) -> None:
+    assert taken_of(2, gpu_layers, gpus) == taken
+
+
+def test_what_a_gpu_holds_is_neither_sized_nor_refused_by_main_memory(tmp_path: Path) -> None:
+    model = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072})
+    some, huge = 760 << 20, 1 << 32  # bytes of a GPU, cells beyond any machine
+    options = engine_options("llamacpp", {"max_batch": 4})
+    fits = cells_that_fit(model, max_batch=4, available=some)
+    assert LEAST < fits < CELLS
+    assert fitted(model, options, [some]).cells == fits
+    assert fitted(model, engine_options("auto", {"max_batch": 4}), [some]).cells == fits
+    assert fitted(model, options, [0]).cells == CELLS
+    assert fitted(model, replace(options, cells=huge), [0]).cells == huge
+    assert fitted(model, engine_options("llamacpp", {"cells": huge, "gpu_layers": 1}), [some]).cells == huge
+    of_main = engine_options("llamacpp", {"gpu_layers": 0})
+    for chosen, gpus in ((of_main, [some]), (options, [some]), (options, [])):
+        with pytest.raises(CapacityError, match="no room in memory"):
+            fitted(model, replace(chosen, cells=huge), gpus)
+    with pytest.raises(CapacityError, match="no room in memory"):
+        fitted(model, options, [1 << 20])
+
+
+def test_fit_tells_of_the_gpu_that_serve_takes(tmp_path: Path) -> None:
+    model, some = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072}), 760 << 20
+    found = fit(model, max_batch=4, gpus=[some])
+    assert (found.gpu, found.available) == (True, some)
+    assert "760 MiB of the GPU's memory are free" in told(found)
+    assert found.taken is not None
+    assert found.taken.cells == fitted(model, engine_options("llamacpp", {"max_batch": 4}), [some]).cells
+    assert "how much memory of the GPU is free is not known" in told(fit(model, max_batch=4, gpus=[0]))
+    assert not fit(model, max_batch=4, gpus=[]).gpu
+    assert not fit(bundled_model(), max_batch=4, gpus=[GIB]).gpu
 
 
 def test_a_container_s_limit_counts_without_the_pages_of_files_in_it(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from engine.registry import AutoOptions, check_gguf, chosen, engine_options, ope
 from tests.support.engine_requests import decode, request, spec, tokens
 from tests.support.engines import engine_under_test, finish, needs_llama, probed
 from tests.support.ledger import Ledger
+from tests.support.processes import ENVIRONMENT
 from tests.support.row_counts import counting
 from tests.support.tiny_ggufs import WINDOW, load_gguf, save_gguf
 from tests.support.tiny_models import Oracle, save_model
@@ -110,6 +113,31 @@ def test_more_rows_than_one_call_takes_give_the_logits_that_they_give_alone(wind
 def test_a_quantised_cache_without_flash_attention_is_refused() -> None:
     with pytest.raises(ValueError, match="kv_type is q8_0, which needs flash attention, but flash_attention is never"):
         LlamaOptions(kv_type=KVType.Q8_0, flash_attention=FlashAttention.OFF)
+
+
+HUGE = """
+import resource, sys
+from pathlib import Path
+from engine.base import CapacityError
+from engine.llamacpp.config import LlamaConfig
+from engine.llamacpp.context import LlamaContext
+from engine.llamacpp.model import LlamaModel
+model = LlamaModel(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))
+try:
+    LlamaContext(model, LlamaConfig(cells=(1 << 31) - 256, max_batch=1), ids=3)
+except CapacityError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's memory so")
+def test_a_cache_for_which_there_is_no_memory_is_refused_with_what_may_help(tmp_path: Path) -> None:
+    file = save_gguf(tmp_path / "model.gguf", "gemma3")
+    line = [sys.executable, "-c", HUGE, str(file)]
+    ran = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True)
+    assert "cannot make a cache of 2147483392 cells of f16: " in ran.stdout
+    assert ran.stdout.endswith("; fewer `--cells` may fit\n")
 
 
 def test_more_sequences_than_llama_cpp_tells_apart_are_refused(windowed: LlamaModel) -> None:
