@@ -197,8 +197,8 @@ _LOADING = (
     click.option(
         "--cells",
         type=click.IntRange(1),
-        help="Tokens that the KV cache has room for, of all sequences together. "
-        "[default: 65536; of a GGUF file, as many of them as fit]",
+        help="Tokens that the KV cache has room for, of all sequences together. [default: 65536; llamacpp: what fits, "
+        "at most 65536]",
     ),
     click.option(
         "--threads",
