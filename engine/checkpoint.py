@@ -43,6 +43,8 @@ UNREAD = frozenset(
     )
 )
 """What such a config.json may say besides: no engine reads it, and rope_parameters tell the angle."""
+FULL = frozenset(("full_attention", "chunked_attention"))
+"""The types of layers that are decoded; chunks are as long as the longest sequence."""
 _EPSILONS = "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"
 
 
@@ -67,12 +69,7 @@ def read_config(directory: Path, quantised: frozenset[str] = frozenset(), *, bar
     _check_numbers(path, config)
     for rope in _rotaries(config):
         _check_rope(path, rope)
-    windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    if windowed or getattr(config, "sliding_window", None):  # None and 0: no window
-        raise UnsupportedModelError(
-            f"{directory}: the model uses sliding-window attention (window {config.sliding_window}), "
-            "only full attention is supported"
-        )
+    _check_attention(directory, config)
     return config
 
 
@@ -189,6 +186,28 @@ def _check_rope(path: Path, rope: Mapping[str, Any]) -> None:
         value = rope.get(name)
         if value is not None and not (_is_number(value) and value > 0):
             raise CorruptModelError(f"{path}: {name} of its rotary embedding is {shown(value)}, must be above 0")
+
+
+def _check_attention(directory: Path, config: Any) -> None:
+    """Raises UnsupportedModelError if a token does not attend to all tokens before it, or far ones otherwise than near.
+
+    The torch engine would decode such a model without a sign of it, since it holds a few tokens only against
+    transformers.
+    """
+    kinds = dict.fromkeys(getattr(config, "layer_types", None) or ())
+    longest = getattr(config, "max_position_embeddings", None) or math.inf
+    chunk = getattr(config, "attention_chunk_size", None)
+    if "sliding_attention" in kinds or getattr(config, "sliding_window", None):  # None and 0: no window
+        what = f"sliding-window attention (window {config.sliding_window})"
+    elif "chunked_attention" in kinds and (not chunk or chunk < longest):
+        what = f"chunked attention (chunks of {chunk} of at most {longest} tokens)"
+    elif getattr(config, "attn_temperature_tuning", None) and config.floor_scale <= longest:
+        what = f"attention that is tuned by position (from token {config.floor_scale} of at most {longest})"
+    elif others := [kind for kind in kinds if kind not in FULL]:
+        what = f"layers of {', '.join(map(str, others))} ({architecture_of(config)})"
+    else:
+        return
+    raise UnsupportedModelError(f"{directory}: the model uses {what}, only full attention is supported")
 
 
 def _check_kind(path: Path, kind: object) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from engine.base import Engine
+from engine.fitting.available import GROUPS, OWN, granted_cores
+
+CELLS = 65_536  # of the KV cache where nobody says how many; of a GGUF file, those of them that fit
 
 
 def default_threads() -> int:
@@ -20,12 +23,20 @@ def default_threads() -> int:
     return 1
 
 
-def spare_cores() -> int:
-    """Returns the number of cores that this process may use, without one for all else; at least 1."""
+def spare_cores(cores: int | None = None, groups: Path = GROUPS, own: Path = OWN) -> int:
+    """Returns the number of cores that this process may use, without one for all else; at least 1.
+
+    `cores`: None: those of this machine. A container, or another group of processes, uses no more than it may take time
+    of: threads beyond would only wait.
+    """
+    return max(1, int(min(_cores() if cores is None else cores, granted_cores(groups, own))) - 1)
+
+
+def _cores() -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     doubled = Path("/sys/devices/system/cpu/smt/active")
     two_each = doubled.is_file() and doubled.read_text().strip() == "1"  # two of the processors share one core
-    return max(1, (usable // 2 if two_each else usable) - 1)
+    return usable // 2 if two_each else usable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +61,19 @@ class EngineOptions(ABC):
 
     kind: ClassVar[str]  # the engine's name in `engine.registry`
 
-    cells: int = 65_536  # KV cache, tokens
+    cells: int | None = None  # KV cache, tokens; None: 65,536, of a GGUF file as many of them as fit
     max_batch: int = 32  # sequences decoded at once
 
     def __post_init__(self) -> None:
         for name in ("cells", "max_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, must be at least 1")
+
+    @property
+    def cells_taken(self) -> int:
+        """The cells of an engine that is opened with these options."""
+        return CELLS if self.cells is None else self.cells
 
     @abstractmethod
     def open(self, directory: Path) -> Opened:
@@ -64,6 +81,13 @@ class EngineOptions(ABC):
 
     def check(self, directory: Path) -> None:  # noqa: B027 (most engines serve what they can load, anywhere)
         """Raises EngineError if this machine cannot serve the model; loads nothing."""
+
+    def gpu_memory(self) -> Sequence[int]:
+        """Returns how many bytes are free in each GPU with memory of its own on which a model's cells lie; 0: unknown.
+
+        Empty where they lie in main memory, and for engines that look for themselves what there is.
+        """
+        return ()
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Returns these options with those of `values` that they have a field for."""

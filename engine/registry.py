@@ -5,6 +5,7 @@ A new engine is a package with its options, and one line in `ENGINES`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,6 +61,9 @@ class AutoOptions(EngineOptions):
         opened = self._of(ELSE).open(directory)
         return replace(opened, note="; ".join(filter(None, (opened.note, f"not ExLlamaV2, since {why}"))))
 
+    def gpu_memory(self) -> Sequence[int]:
+        return options_of(OF_GGUF)().gpu_memory()  # ExLlamaV2 looks itself
+
     def own_threads(self, model: Path | None) -> int:
         of_gguf = model is not None and find_gguf(model) is not None
         return self.threads or (options_of(OF_GGUF)().own_threads(model) if of_gguf else default_threads())
@@ -94,6 +98,11 @@ def engine_options(kind: str, values: dict[str, Any]) -> EngineOptions:
 def open_engine(directory: Path, options: EngineOptions) -> Opened:
     """Load a model, with the cells that fit. Raises EngineError if it cannot be served with these options."""
     return fitted(directory, options).open(directory)
+
+
+def gpu_memory(model: Path) -> Sequence[int]:
+    """Returns how many bytes are free in each GPU that computes a GGUF file; empty: it is none, or none does."""
+    return () if find_gguf(model) is None else options_of(OF_GGUF)().gpu_memory()
 
 
 def check_gguf(model: Path | None, options: EngineOptions, *, pauses: bool = False) -> None:

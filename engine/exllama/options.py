@@ -21,7 +21,7 @@ class ExLlamaOptions(EngineOptions):
     def open(self, directory: Path) -> Opened:
         from engine.exllama.load import gpu_name, load_exllama
 
-        config = ExLlamaConfig(cells=self.cells, max_batch=self.max_batch, cache=self.cache_type)
+        config = ExLlamaConfig(cells=self.cells_taken, max_batch=self.max_batch, cache=self.cache_type)
         loaded = load_exllama(directory, config)
         from engine.exllama.engine import ExLlamaEngine  # only now, since it imports exllamav2 and its extension
 

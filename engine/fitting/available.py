@@ -1,8 +1,9 @@
-"""The memory that a program may still take on this machine."""
+"""The memory that a program may still take on this machine, and the processors that it may keep busy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +17,6 @@ OWN = Path("/proc/self/cgroup")  # where it tells in which groups this process i
 class _Form:
     """How one version of Linux's groups tells of memory."""
 
-    folder: str  # of GROUPS; the groups are folders in it
     limit: str
     used: str
     cached: tuple[str, ...]  # in memory.stat: pages of files, which are part of what is used and are given up first
@@ -36,15 +36,14 @@ class _Form:
 
 
 _FORMS = {
-    "": _Form(folder="", limit="memory.max", used="memory.current", cached=("inactive_file", "active_file")),
+    "": _Form(limit="memory.max", used="memory.current", cached=("inactive_file", "active_file")),
     "memory": _Form(
-        folder="memory",
         limit="memory.limit_in_bytes",
         used="memory.usage_in_bytes",
         cached=("total_inactive_file", "total_active_file"),
     ),
 }
-"""Both versions, by the name that a line of OWN has for them."""
+"""Both versions, by the name that a line of OWN has for them, and a folder of GROUPS; the groups are folders in it."""
 
 
 def available_bytes(groups: Path = GROUPS, own: Path = OWN) -> int:
@@ -55,18 +54,43 @@ def available_bytes(groups: Path = GROUPS, own: Path = OWN) -> int:
     return max(0, min([int(psutil.virtual_memory().available), *_limits(groups, own)]))
 
 
+def granted_cores(groups: Path = GROUPS, own: Path = OWN) -> float:
+    """Returns how many processors' time the groups of this process may take; infinity: as much as there is."""
+    return min([math.inf, *_quotas(groups, own)])
+
+
+def _quotas(groups: Path, own: Path) -> Iterator[float]:
+    """Yields each limit of time that the process has, in processors."""
+    for name, group in _groups(groups, own, ("", "cpu")):
+        try:
+            if name:
+                quota, period = ((group / f"cpu.cfs_{each}_us").read_text() for each in ("quota", "period"))
+            else:
+                quota, period = (group / "cpu.max").read_text().split()
+            granted = int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):  # there is no such file, or it says "max"
+            continue
+        if granted > 0:  # -1: there is no limit
+            yield granted
+
+
 def _limits(groups: Path, own: Path) -> Iterator[int]:
-    """Yields what is left of each limit that the process has: that of its group, and of the groups around that."""
-    places = dict.fromkeys(_FORMS, PurePosixPath("/"))
+    """Yields what is left of each limit of memory that the process has."""
+    for name, group in _groups(groups, own, _FORMS):
+        left = _FORMS[name].left(group)
+        if left is not None:
+            yield left
+
+
+def _groups(groups: Path, own: Path, names: Collection[str]) -> Iterator[tuple[str, Path]]:
+    """Yields the folder of each group that limits the process, its own and those around it, by each version's name."""
+    places = dict.fromkeys(names, PurePosixPath("/"))
     try:
         for line in own.read_text().splitlines():
-            _, names, own_place = line.split(":", 2)
-            places.update(dict.fromkeys(_FORMS.keys() & set(names.split(",")), PurePosixPath(own_place)))
+            _, said, own_place = line.split(":", 2)
+            places.update(dict.fromkeys(places.keys() & set(said.split(",")), PurePosixPath(own_place)))
     except (OSError, ValueError):  # no Linux
         pass
     for name, place in places.items():
-        form = _FORMS[name]
         for each in (place, *place.parents):  # in a container the place may be one outside, which is not seen
-            left = form.left(groups / form.folder / each.relative_to("/"))
-            if left is not None:
-                yield left
+            yield name, groups / name / each.relative_to("/")

@@ -88,11 +88,12 @@ def _with_llama(model: GGUFModel, kv_type: str) -> Footprint:
     every = model.number(f"{name}.full_attention_interval", 1, 1)  # the other layers have a state
     attending = [count for layer, count in enumerate(groups) if (layer + 1) % every == 0 and count]
     inner = max(model.numbers(forward, layers)) if forward in model.metadata else 4 * hidden
+    stateful = layers - len(attending) or layers  # where all attend, those with a state do both, as Falcon-H1's do
     return Footprint(
         engine=LLAMACPP,
         weights=model.bytes,
         cell=sum(attending) * (keys + values) * _bits(model.path, kv_type) / 8,
-        sequence=(layers - len(attending)) * _state(model, hidden) * FLOAT,
+        sequence=stateful * _state(model, hidden) * FLOAT,
         trained=model.context,
         hidden=hidden,
         inner=inner,
@@ -108,7 +109,7 @@ def _bits(path: Path, kv_type: str) -> float:
 
 
 def _state(model: GGUFModel, hidden: int) -> int:
-    """Returns the numbers that a layer without keys and values keeps of a sequence."""
+    """Returns the numbers that a layer with a state keeps of a sequence; 0: the model has no such layers."""
     name = model.architecture
     reach = model.number(f"{name}.shortconv.l_cache", 0, 0)
     if reach:

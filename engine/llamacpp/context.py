@@ -89,7 +89,8 @@ class LlamaContext:
         if not handle:
             said = library.log.errors or "no reason is given"
             raise CapacityError(
-                f"{self._model.file}: llama.cpp cannot make a cache of {config.cells} cells of {config.kv_type}: {said}"
+                f"{self._model.file}: llama.cpp cannot make a cache of {config.cells} cells of {config.kv_type}: "
+                f"{said}; fewer `--cells` may fit"
             )
         return handle
 
@@ -115,6 +116,11 @@ class LlamaContext:
             pointer(self._pointers, ctypes.c_void_p),
             pointer(self._wanted, ctypes.c_int8),
         )
+
+    @property
+    def cells(self) -> int:
+        """The cells that llama.cpp has allocated, those of all sequences."""
+        return int(self._library.llama_n_ctx(self._handle))
 
     def set_threads(self, threads: int) -> None:
         """Computes with so many threads from now on."""
@@ -198,3 +204,12 @@ class LlamaContext:
         """Empties the cache and forgets all sequences."""
         self._library.llama_memory_clear(self._memory, False)
         self._free = list(range(self._ids))
+
+    def try_out(self) -> None:
+        """Decodes a token of a new sequence and drops it. Raises DecodeError if that fails.
+
+        Metal refuses every call after a command buffer that failed (ggml issue 1545): clearing the cache does not help.
+        """
+        sequence = self.new()
+        self.decode([TokenRow(0, 0, (sequence,), True)])
+        self.drop(sequence)

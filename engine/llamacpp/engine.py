@@ -18,7 +18,10 @@ from engine.llamacpp.sequence import ChildProbe, ParentSequence
 
 
 class LlamaEngine(ComputedEngine[ParentSequence]):
-    """Implements `engine.base.Engine`. After an exception in `step` the engine is empty and usable again."""
+    """Implements `engine.base.Engine`. After an exception in `step` the engine is empty and usable again.
+
+    After an EngineBrokenError it is not: a GPU's failure may last as long as the process.
+    """
 
     def __init__(
         self, model: LlamaModel, config: LlamaConfig | None = None, *, probe_rows: float | None = None
@@ -130,6 +133,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
         self._forget_all()
         self._reserved = 0
         self._context.clear()
+        self._context.try_out()
 
     def _admit(self, events: list[Event]) -> None:
         while self._waiting and len(self._running) < self._config.max_batch and self._has_place():

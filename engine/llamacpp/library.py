@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from ctypes import c_bool, c_char_p, c_int32, c_size_t, c_uint32, c_void_p
 from functools import cache
@@ -25,6 +26,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that bring llama.cpp, and where in them its library lies; the first that fits is taken."""
 
+CPU, GPU, INTEGRATED_GPU = range(3)  # types of devices
 _MODEL, _CONTEXT, _MEMORY, _VOCABULARY = c_void_p, c_void_p, c_void_p, c_void_p
 _SEQUENCE, _POSITION = c_int32, c_int32
 _FUNCTIONS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
@@ -36,6 +38,7 @@ _FUNCTIONS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "ggml_backend_dev_get": (c_void_p, (c_size_t,)),
     "ggml_backend_dev_type": (c_int32, (c_void_p,)),
     "ggml_backend_dev_description": (c_char_p, (c_void_p,)),
+    "ggml_backend_dev_memory": (None, (c_void_p, c_void_p, c_void_p)),
     "llama_model_default_params": (ModelParams, ()),
     "llama_model_load_from_file": (_MODEL, (c_char_p, ModelParams)),
     "llama_model_free": (None, (_MODEL,)),
@@ -51,6 +54,7 @@ _FUNCTIONS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_is_diffusion": (c_bool, (_MODEL,)),
     "llama_free": (None, (_CONTEXT,)),
     "llama_n_batch": (c_uint32, (_CONTEXT,)),
+    "llama_n_ctx": (c_uint32, (_CONTEXT,)),
     "llama_set_n_threads": (None, (_CONTEXT, c_int32, c_int32)),
     "llama_get_memory": (_MEMORY, (_CONTEXT,)),
     "llama_memory_clear": (None, (_MEMORY, c_bool)),
@@ -132,12 +136,24 @@ class Library:
 
     def gpus(self) -> list[str]:
         """Returns what the GPUs are called that the library can compute on."""
+        found = self._devices(GPU, INTEGRATED_GPU)
+        return [self.ggml_backend_dev_description(device).decode(errors="replace") for device in found]
+
+    def gpu_memory(self) -> list[int]:
+        """Returns how many bytes are free in each GPU that has memory of its own; 0: it does not tell."""
+        return [] if sys.platform == "darwin" else self.free_bytes(GPU)  # Apple's share the main memory
+
+    def free_bytes(self, kind: int) -> list[int]:
+        """Returns how many bytes are free in the memory of each device of a kind."""
+        free, whole, found = c_size_t(), c_size_t(), []
+        for device in self._devices(kind):
+            self.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(whole))
+            found.append(free.value)
+        return found
+
+    def _devices(self, *kinds: int) -> list[int]:
         devices = [self.ggml_backend_dev_get(index) for index in range(self.ggml_backend_dev_count())]
-        return [
-            self.ggml_backend_dev_description(device).decode(errors="replace")
-            for device in devices
-            if self.ggml_backend_dev_type(device) in (1, 2)  # GPU, integrated GPU
-        ]
+        return [device for device in devices if self.ggml_backend_dev_type(device) in kinds]
 
 
 @cache

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from engine.base import UnsupportedModelError
+from engine.base import EngineUnavailableError, UnsupportedModelError
 from engine.llamacpp.architectures import check_architecture
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
 from engine.llamacpp.engine import LlamaEngine
-from engine.llamacpp.library import check_installed
+from engine.llamacpp.library import check_installed, llama
 from engine.llamacpp.model import LlamaModel, LoadSettings
 from engine.llamacpp.price import row_price
 from engine.llamacpp.selftest import safe_loading, tried_apart
@@ -29,7 +30,8 @@ class LlamaOptions(EngineOptions):
     kv_type: KVType = KVType.F16  # number format of the KV cache
     flash_attention: FlashAttention = FlashAttention.AUTO  # whether attention is computed in one pass over the cache
     # sequences share cells, and probes those of their thoughts; false: each sequence has 1/(2 · (max_batch + paused))
-    # of them, and each probe, which copies its thought's: more tokens a second where many decode and few are probed
+    # of them, a multiple of 256, and each probe, which copies its thought's: more tokens a second where many decode and
+    # few are probed
     shared_cache: bool = True
     prefill_chunk: int = 256  # prompt tokens in one step
     # sequences that may be paused besides those of the batch, each as dear in memory for states and logits; 0: none
@@ -40,7 +42,9 @@ class LlamaOptions(EngineOptions):
     repack: bool | None = None
     # of a thought's time, the most that its probes may take, for a row is dear where a CPU computes it; 1: any
     probe_share: float = 0.08
-    threads: int | None = None  # of its arithmetic; None: the command's, else all cores but one
+    threads: int | None = (
+        None  # of its arithmetic; None: the command's, else all cores but one, at most the container's
+    )
 
     def __post_init__(self) -> None:
         EngineOptions.__post_init__(self)
@@ -59,7 +63,7 @@ class LlamaOptions(EngineOptions):
     @property
     def _config(self) -> LlamaConfig:
         return LlamaConfig(
-            cells=self.cells,
+            cells=self.cells_taken,
             max_batch=self.max_batch,
             prefill_chunk=self.prefill_chunk,
             paused=self.paused,
@@ -72,6 +76,12 @@ class LlamaOptions(EngineOptions):
 
     def own_threads(self, model: Path | None) -> int:
         return self.threads or spare_cores()
+
+    def gpu_memory(self) -> Sequence[int]:
+        try:
+            return llama().gpu_memory() if self.gpu_layers else ()
+        except EngineUnavailableError:  # told once a model is opened
+            return ()
 
     def open(self, directory: Path) -> Opened:
         found = self._found(directory)

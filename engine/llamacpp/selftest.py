@@ -21,6 +21,7 @@ from engine.base import EngineError, EngineUnavailableError
 from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel, LoadSettings
+from models.parent import end_with
 
 PROMPT = 48  # tokens of the trial, as many as make llama.cpp multiply matrices and not vectors
 LIMIT_S = 600.0  # a trial that takes longer has failed: it loads the model and decodes some 50 tokens
@@ -49,9 +50,9 @@ def safe_loading(
 def tried_apart(file: Path, config: LlamaConfig, loading: LoadSettings) -> str | None:
     """Tries the model in another process. Returns what llama.cpp did wrong, in words; None: nothing."""
     small = replace(config, cells=256, max_batch=2, prefill_chunk=PROMPT)
-    asked = json.dumps({"file": str(file), "loading": asdict(loading), "config": asdict(small)})
+    said = {"parent": os.getpid(), "file": str(file), "loading": asdict(loading), "config": asdict(small)}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-P", "-m", "engine.llamacpp.selftest", asked]
+    command = [sys.executable, "-P", "-m", "engine.llamacpp.selftest", json.dumps(said)]
     try:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
@@ -90,8 +91,11 @@ def check_decoding(model: LlamaModel, config: LlamaConfig) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tries what the one argument, a JSON object, names. Returns the exit code."""
+    """Tries what the one argument, a JSON object, names. Returns the exit code; ends with the process that asks."""
     asked = json.loads(arguments[0])
+    end_with(asked["parent"])
+    for number in (signal.SIGINT, signal.SIGTERM):  # which the engine's process ignores, and a new one inherits that
+        signal.signal(number, signal.SIG_DFL)
     config = LlamaConfig(**asked["config"])
     try:
         model = LlamaModel(Path(asked["file"]), LoadSettings(**asked["loading"]))

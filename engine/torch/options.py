@@ -31,7 +31,7 @@ class TorchOptions(EngineOptions):
         try:
             engine = TorchEngine(
                 model,
-                TorchEngineConfig(cells=self.cells, max_batch=self.max_batch),
+                TorchEngineConfig(cells=self.cells_taken, max_batch=self.max_batch),
                 batch_invariant=dtype is Dtype.FLOAT32,
             )
         except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when it cannot allocate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,7 @@ class Setting:
     def describe(self, trial: Trial) -> dict[str, Any]:
         """Returns all inputs that determine a trial's outcome, as JSON."""
         one = self.experiment
+        opened = replace(one.engine, cells=one.engine.cells_taken)  # as stored trials tell it
         return {
             "backend": one.backend.value,
             "workload": _workload(trial.workload),
@@ -151,7 +152,7 @@ class Setting:
             "duration_s": one.duration_s,
             "questions": one.questions.count or PER_BENCHMARK,
             "questions_sha256": [_sha256(file) for file in one.questions.files] or None,
-            "engine": None if one.engine == AutoOptions() else described(one.engine),
+            "engine": None if one.engine == AutoOptions() else described(opened),
             "threads": one.threads,
             "max_tokens": one.max_tokens,
             "max_batch": one.max_batch,

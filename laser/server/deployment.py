@@ -115,7 +115,7 @@ def _deployed(
     config: ServeConfig, directory: Path, chat: ChatModel, chosen: ChosenPolicy, wrap: Callable[[Engine], Engine]
 ) -> Deployment:
     options = fitted(directory, config.engine_options.on_threads(config.threads))
-    config = replace(config, cells=options.cells)
+    config = replace(config, cells=options.cells_taken)
     opened = options.open(directory)
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)

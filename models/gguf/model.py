@@ -88,11 +88,14 @@ class GGUFModel:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The text of each token by id, as the vocabulary spells it. Raises GGUFError if the file has no vocabulary."""
+        """The text of each token by id, as the vocabulary spells it; an empty one has a name, that of llama.cpp.
+
+        Raises GGUFError if the file has no vocabulary.
+        """
         listed = self.metadata.get("tokenizer.ggml.tokens")
         if not isinstance(listed, tuple) or not listed or not isinstance(listed[0], str):
             raise GGUFError(f"{self.path}: holds no vocabulary: tokenizer.ggml.tokens must list the tokens")
-        return tuple(map(str, listed))  # all are of the first one's type
+        return tuple(str(text) or f"[EMPTY_{number}]" for number, text in enumerate(listed))  # all are of one type
 
     @property
     def token_types(self) -> tuple[int, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import AutoConfig
+from transformers import AutoConfig, Llama4TextConfig
 
-from engine.base import EngineError
+from engine.base import EngineError, UnsupportedModelError
 from engine.checkpoint import STATED, read_config
 from engine.rotary import rotary_frequencies
 from engine.torch.config import Runner
@@ -173,6 +173,34 @@ def stating(directory: Path, **changes: Any) -> Path:
     said = json.loads((bundled_model() / "config.json").read_text("utf-8"))
     (directory / "config.json").write_text(json.dumps({**said, **changes}))
     return directory
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, r"chunked attention \(chunks of 8192 of at most 131072 tokens\), only full attention is supported"),
+        ({"max_position_embeddings": 8193}, r"chunks of 8192 of at most 8193"),
+        ({"attention_chunk_size": 1 << 17}, r"tuned by position \(from token 8192 of at most 131072\)"),
+        ({"layer_types": ["full_attention"] * 4}, r"tuned by position"),
+        ({"max_position_embeddings": 8192}, r"tuned by position \(from token 8192 of at most 8192\)"),
+        (
+            {"layer_types": ["full_attention", "indexed_attention"] * 2, "floor_scale": 1 << 18},
+            "layers of indexed_attention",
+        ),
+        ({"max_position_embeddings": 8191}, None),
+        ({"max_position_embeddings": 8192, "attn_temperature_tuning": False}, None),
+        ({"attention_chunk_size": 1 << 17, "floor_scale": (1 << 17) + 1}, None),
+    ],
+)
+def test_attention_that_far_tokens_have_otherwise_is_refused(
+    tmp_path: Path, changes: dict[str, Any], told: str | None
+) -> None:
+    Llama4TextConfig(num_hidden_layers=4, architectures=["Llama4ForCausalLM"], **changes).save_pretrained(tmp_path)
+    if told is None:
+        assert read_config(tmp_path).model_type == "llama4_text"
+    else:
+        with pytest.raises(UnsupportedModelError, match=told):
+            read_config(tmp_path)
 
 
 def test_one_that_states_all_is_not_left_to_transformers(tmp_path: Path, asked: list[Path]) -> None:

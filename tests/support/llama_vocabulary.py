@@ -33,6 +33,7 @@ def _library() -> Any:
         ("llama_model_free", None, (_POINTER,)),
         ("llama_vocab_is_eog", ctypes.c_bool, (_POINTER, ctypes.c_int32)),
         ("llama_vocab_n_tokens", ctypes.c_int32, (_POINTER,)),
+        ("llama_vocab_get_text", ctypes.c_char_p, (_POINTER, ctypes.c_int32)),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = returns, takes
@@ -66,6 +67,11 @@ class LlamaVocabulary:
         place = ctypes.cast(ids, _POINTER)
         count = self._library.llama_tokenize(self._vocabulary, said, len(said), place, len(ids), begins, True)
         return list(ids[:count])
+
+    def text(self, token: int) -> str:
+        """A token as the vocabulary spells it."""
+        said: bytes = self._library.llama_vocab_get_text(self._vocabulary, token)
+        return said.decode()
 
     @property
     def ends(self) -> set[int]:

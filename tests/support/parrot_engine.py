@@ -72,7 +72,7 @@ class ParrotEngine(BaseEngine[ParrotSequence]):
 
     @property
     def max_tokens(self) -> int:
-        return self._options.cells
+        return self._options.cells_taken
 
     @property
     def capabilities(self) -> Capabilities:

@@ -203,7 +203,8 @@ _LOADING = (
     click.option(
         "--threads",
         type=click.IntRange(1),
-        help="CPU threads of the engine's arithmetic. [default: 1; llamacpp: all cores but one]",
+        help="CPU threads of the engine's arithmetic. "
+        "[default: 1; llamacpp: all cores but one, at most the container's]",
     ),
 )
 

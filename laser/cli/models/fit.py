@@ -31,13 +31,14 @@ def command(model: Path | None, max_batch: int, as_json: bool) -> None:
     itself.
     """
     from engine.fitting.fit import fit
+    from engine.registry import gpu_memory
     from models.directory import check_place
     from models.reasoner import bundled_model
 
     with errors_in_one_line():
         place = located(model) or bundled_model()
         check_place(place, click.ClickException)
-        found = fit(place, max_batch=max_batch)
+        found = fit(place, max_batch=max_batch, gpus=gpu_memory(place))
     click.echo(json.dumps(asdict(found), indent=2) if as_json else told(found))
 
 
@@ -45,7 +46,10 @@ def told(found: MemoryFit) -> str:
     """Returns what fits, in words and as a table."""
     from experiments.table import Table, texts
 
-    free = f"{found.available // MIB:,} MiB of memory are free, {found.usable // MIB:,} of them usable by a model"
+    free = "how much memory of the GPU is free is not known"
+    if found.available is not None and found.usable is not None:
+        of = "the GPU's memory" if found.gpu else "memory"
+        free = f"{found.available // MIB:,} MiB of {of} are free, {found.usable // MIB:,} of them usable by a model"
     taken = found.taken
     if taken is None:
         first = f"{found.model}: no room: its weights take {found.weights // MIB:,} MiB; {free}."

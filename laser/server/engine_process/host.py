@@ -6,7 +6,6 @@ with its parent, whatever ends that: by the kernel's word where there is one, el
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
 import logging
@@ -41,6 +40,7 @@ from laser.server.engine_process.wire import COMMANDS, Unpacker, packed
 from laser.server.telemetry.logs import set_up
 from models.errors import LaserError
 from models.foreign import hush
+from models.parent import end_with
 
 if TYPE_CHECKING:
     from laser.server.config import ServeConfig
@@ -50,7 +50,6 @@ log = logging.getLogger(__name__)
 
 MOST_COMMANDS = 4096  # that wait for the loop; beyond, the sender waits
 PART = 1 << 16  # bytes read at once
-SET_PDEATHSIG = 1  # prctl: the signal that comes when the parent ends
 BROKEN = 3  # exit status: only a new process can serve
 
 
@@ -206,14 +205,6 @@ def _report(deployment: Deployment) -> PolicyReport:
     from laser.server.controller_report import report
 
     return PolicyReport(controller=report(deployment.chosen).model_dump(), gained=deployment.gains.gained())
-
-
-def end_with(parent: int) -> None:
-    """Has the kernel end this process when its parent ends, where the kernel can; ends it if that has happened."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        end(0)
 
 
 def main() -> None:

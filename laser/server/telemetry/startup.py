@@ -150,10 +150,10 @@ def _engine(deployment: Deployment) -> StartFact:
 def _context(deployment: Deployment) -> StartFact:
     options, room = deployment.config.engine_options, deployment.loop.room
     words = (
-        f"{room:,} tokens of prompt and reply; KV cache of {options.cells:,} tokens; at most {options.max_batch} "
+        f"{room:,} tokens of prompt and reply; KV cache of {options.cells_taken:,} tokens; at most {options.max_batch} "
         "sequences at once"
     )
-    said = {"context": room, "cells": options.cells, "max_batch": options.max_batch}
+    said = {"context": room, "cells": options.cells_taken, "max_batch": options.max_batch}
     return StartFact(topic="context", words=words, fields=said)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.base import CapacityError, Finished, FinishReason, UnsupportedError, UnsupportedModelError
+from engine.base import (
+    CapacityError,
+    EngineBrokenError,
+    Finished,
+    FinishReason,
+    UnsupportedError,
+    UnsupportedModelError,
+)
+from engine.fitting.fit import fitted
 from engine.gguf.convert import StoredType, convert
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
 from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
@@ -21,6 +31,7 @@ from engine.registry import AutoOptions, check_gguf, chosen, engine_options, ope
 from tests.support.engine_requests import decode, request, spec, tokens
 from tests.support.engines import engine_under_test, finish, needs_llama, probed
 from tests.support.ledger import Ledger
+from tests.support.processes import ENVIRONMENT
 from tests.support.row_counts import counting
 from tests.support.tiny_ggufs import WINDOW, load_gguf, save_gguf
 from tests.support.tiny_models import Oracle, save_model
@@ -104,6 +115,31 @@ def test_a_quantised_cache_without_flash_attention_is_refused() -> None:
         LlamaOptions(kv_type=KVType.Q8_0, flash_attention=FlashAttention.OFF)
 
 
+HUGE = """
+import resource, sys
+from pathlib import Path
+from engine.base import CapacityError
+from engine.llamacpp.config import LlamaConfig
+from engine.llamacpp.context import LlamaContext
+from engine.llamacpp.model import LlamaModel
+model = LlamaModel(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))
+try:
+    LlamaContext(model, LlamaConfig(cells=(1 << 31) - 256, max_batch=1), ids=3)
+except CapacityError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's memory so")
+def test_a_cache_for_which_there_is_no_memory_is_refused_with_what_may_help(tmp_path: Path) -> None:
+    file = save_gguf(tmp_path / "model.gguf", "gemma3")
+    line = [sys.executable, "-c", HUGE, str(file)]
+    ran = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True)
+    assert "cannot make a cache of 2147483392 cells of f16: " in ran.stdout
+    assert ran.stdout.endswith("; fewer `--cells` may fit\n")
+
+
 def test_more_sequences_than_llama_cpp_tells_apart_are_refused(windowed: LlamaModel) -> None:
     with pytest.raises(CapacityError, match="max_batch is 100, must be at most 85"):
         LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=100))
@@ -169,12 +205,23 @@ def test_a_failed_decode_leaves_an_empty_engine_that_can_go_on(
     expected = decode(LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=2, prefill_chunk=16)), request())
     engine.submit(request(30, 8))
     engine.step()
+    works, codes = windowed.library.llama_decode, [-3]
     with monkeypatch.context() as patched:
-        patched.setattr(windowed.library, "llama_decode", lambda *_: -3)
+        patched.setattr(windowed.library, "llama_decode", lambda *call: codes.pop() if codes else works(*call))
         with pytest.raises(DecodeError, match=r"could not decode 14 rows \(code -3\)"):
             engine.step()
     assert (engine.load().running, engine.occupied) == (0, 0)
     assert decode(engine, request()) == expected
+
+
+def test_decodes_that_go_on_failing_are_told_as_a_broken_engine(
+    windowed: LlamaModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=2, prefill_chunk=16))
+    engine.submit(request(30, 8))
+    monkeypatch.setattr(windowed.library, "llama_decode", lambda *_: -3)
+    with pytest.raises(EngineBrokenError, match=r"16 rows \(code -3\).*; and it cannot start over: .* 1 rows"):
+        engine.step()
 
 
 # --- which engine a model gets
@@ -287,6 +334,15 @@ def test_a_cache_of_its_own_bounds_each_sequence(model_directory: Callable[[str]
         engine.submit(request(240, 40))
     decode(engine, request(200, 40, seed=1), request(200, 40, seed=2))
     assert engine.occupied == 0
+
+
+@pytest.mark.parametrize("cells", [None, 1_500])
+def test_shares_of_the_cache_take_all_that_llama_cpp_allocates(cells: int | None, tmp_path: Path) -> None:
+    file = save_gguf(tmp_path / "model.gguf", "gemma3")
+    options = fitted(file, LlamaOptions(cells=cells, max_batch=2, paused=1, shared_cache=False))
+    config = LlamaConfig(cells=options.cells_taken, max_batch=2, paused=1, shared=False)
+    context = LlamaContext(LlamaModel(file), config, ids=6)
+    assert context.cells == options.cells == 6 * (512 if cells is None else 256)
 
 
 @pytest.mark.parametrize("back", [0, 2])

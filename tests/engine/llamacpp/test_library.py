@@ -7,10 +7,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.base import EngineUnavailableError
-from engine.llamacpp.library import PACKAGES, check_installed, llama
+from engine.llamacpp.library import CPU, PACKAGES, check_installed, llama
+from engine.llamacpp.options import LlamaOptions
 from engine.llamacpp.structs import CONTEXT_DEFAULTS, ContextParams05, ContextParams06, unlike
 from tests.support.engines import needs_llama
 
@@ -53,3 +55,11 @@ def test_the_installed_library_is_one_that_is_known() -> None:
     needs_llama()
     assert unlike(llama().llama_context_default_params(), CONTEXT_DEFAULTS) is None
     assert llama().version
+
+
+def test_the_free_memory_of_a_device_is_what_the_library_tells_of_it() -> None:
+    needs_llama()
+    (free,) = llama().free_bytes(CPU)
+    assert 0 < free <= psutil.virtual_memory().total
+    assert len(llama().gpu_memory()) <= len(llama().gpus())
+    assert [*LlamaOptions(gpu_layers=0).gpu_memory()] == []

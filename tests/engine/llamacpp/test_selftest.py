@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.base import EngineUnavailableError
@@ -11,6 +19,7 @@ from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.model import LoadSettings
 from engine.llamacpp.selftest import REFUSED, fault, safe_loading, tried_apart
 from tests.support.engines import needs_llama
+from tests.support.processes import ENVIRONMENT
 from tests.support.tiny_ggufs import save_gguf
 
 
@@ -57,3 +66,67 @@ def test_a_sound_model_passes_the_trial_in_a_process_of_its_own(architecture: st
     assert tried_apart(file, LlamaConfig(), LoadSettings()) is None
     file.write_bytes(file.read_bytes()[:2000])
     assert tried_apart(file, LlamaConfig(), LoadSettings()) is None  # told when it is loaded
+
+
+WAIT_S = 60.0
+ASKING = """
+import signal, sys
+from pathlib import Path
+from engine.llamacpp.config import LlamaConfig
+from engine.llamacpp.model import LoadSettings
+from engine.llamacpp.selftest import tried_apart
+for number in (signal.SIGINT, signal.SIGTERM):  # as the server's engine process does
+    signal.signal(number, signal.SIG_IGN)
+print(tried_apart(Path(sys.argv[1]), LlamaConfig(), LoadSettings()))
+"""
+
+
+@pytest.fixture
+def loading(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """A process that waits for its trial, and the trial, which loads for ever: its file is a pipe that nobody fills."""
+    needs_llama()
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells a process of its parent's end")
+    pipe = tmp_path / "model.gguf"
+    os.mkfifo(pipe)
+    line = [sys.executable, "-c", ASKING, str(pipe)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as asking:
+        try:
+            trial = trial_of(psutil.Process(asking.pid))
+            try:
+                yield asking, trial
+            finally:
+                with suppress(psutil.NoSuchProcess):
+                    trial.kill()
+        finally:
+            asking.kill()
+
+
+def trial_of(asking: psutil.Process) -> psutil.Process:
+    """Waits until the trial has llama.cpp."""
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        for trial in asking.children():
+            if any("llama" in Path(one.path).name for one in trial.memory_maps()):
+                return trial
+        time.sleep(0.05)
+    pytest.fail(f"no trial within {WAIT_S:g} s")
+
+
+def test_a_trial_ends_with_the_process_that_waits_for_it(
+    loading: tuple[subprocess.Popen[str], psutil.Process],
+) -> None:
+    asking, trial = loading
+    asking.kill()
+    asking.wait(WAIT_S)
+    gone, alive = psutil.wait_procs([trial], timeout=10.0)
+    assert (gone, alive) == ([trial], [])
+
+
+def test_a_trial_can_be_ended_though_who_started_it_ignores_signals(
+    loading: tuple[subprocess.Popen[str], psutil.Process],
+) -> None:
+    asking, trial = loading
+    trial.send_signal(signal.SIGTERM)
+    said, _ = asking.communicate(timeout=WAIT_S)
+    assert said == "died of SIGTERM\n"

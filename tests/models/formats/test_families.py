@@ -177,6 +177,17 @@ def test_a_family_is_told_by_plain_texts(signs: ModelSigns, name: str | None) ->
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        *("qwen3", "qwen3moe", "qwen3next", "qwen35", "qwen35moe"),  # as GGUF files say it
+        *("qwen3_moe", "qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"),
+    ],
+)
+def test_every_network_of_a_family_s_models_is_known(kind: str) -> None:
+    assert recognise(ModelSigns(types=(kind,), template="<|im_start|> <think> </think>")).name == "qwen3"
+
+
+@pytest.mark.parametrize(
     ("file", "name"),
     [
         *((plain, PLAIN) for plain in ("meta-llama-Llama-3.2-3B-Instruct", "Qwen-Qwen2.5-7B-Instruct", "Qwen3-Coder")),

@@ -104,6 +104,19 @@ def test_each_way_splits_text_otherwise_than_the_others(tmp_path: Path, merged: 
     assert len(found) == len({way.patterns for way in firsts})
 
 
+def test_tokens_without_a_text_are_called_as_llama_cpp_calls_them(tmp_path: Path, merged: dict[str, Any]) -> None:
+    keys = byte_level(merged, "qwen2")
+    keys["tokenizer.ggml.tokens"] += ["", ""]
+    keys["tokenizer.ggml.token_type"] += [1, 1]
+    file = save(tmp_path / "model.gguf", keys)
+    agree(file)
+    count = len(keys["tokenizer.ggml.tokens"])
+    named = [f"[EMPTY_{number}]" for number in (count - 2, count - 1)]
+    tokenizer, theirs = ChatTokenizer(file), LlamaVocabulary(file)
+    assert list(tokenizer.texts[-2:]) == named == [theirs.text(count - 2), theirs.text(count - 1)]
+    theirs.close()
+
+
 @pytest.mark.parametrize("prefixed", [True, False])
 def test_a_vocabulary_of_sentences_splits_text_as_llama_cpp_does(tmp_path: Path, prefixed: bool) -> None:
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
