@@ -43,7 +43,7 @@ UNREAD = frozenset(
     )
 )
 """What such a config.json may say besides: no engine reads it, and rope_parameters tell the angle."""
-FULL = frozenset(("full_attention", "chunked_attention"))
+FULL = frozenset(("full_attention", "attention", "chunked_attention"))
 """The types of layers that are decoded; chunks are as long as the longest sequence."""
 _EPSILONS = "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"
 

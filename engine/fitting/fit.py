@@ -48,9 +48,12 @@ class MemoryFit:
     taken: FittingBatch | None  # what `laser serve` takes where nobody says more; None: the model does not fit
 
 
-def usable_bytes(available: int) -> int:
-    """Returns what a model may take of the available memory: all but the server's own share and a spare one."""
-    return max(0, int(available * (1 - SPARE)) - PROGRAM)
+def usable_bytes(available: int, *, gpu: bool = False) -> int:
+    """Returns what a model may take of the available memory: all but a spare share, and what the server itself takes.
+
+    `gpu`: the memory is a GPU's, where the server has nothing else.
+    """
+    return max(0, int(available * (1 - SPARE)) - (0 if gpu else PROGRAM))
 
 
 def fitting(
@@ -83,7 +86,7 @@ def fit(model: Path, *, max_batch: int, available: int | None = None, gpus: Sequ
     """
     on_gpu = _gpu_bytes(model, ALL, gpus) if available is None else None
     there = on_gpu or (available_bytes() if available is None else available)
-    usable, own = usable_bytes(there), footprint(model)
+    usable, own = usable_bytes(there, gpu=on_gpu is not None), footprint(model)
     kinds = {name: footprint(model, name) for name in SHOWN} if own.engine == LLAMACPP else {"f32": own}
     listed = [fitting(one, usable, batch, name) for name, one in kinds.items() for batch in BATCHES]
     taken = fitting(own, usable, max_batch, next(iter(kinds)), most=CELLS)
@@ -115,16 +118,17 @@ def cells_that_fit(
     cells: int | None = None,
     shares: int = 1,
     available: int | None = None,
+    gpu: bool = False,
 ) -> int:
     """Returns the cells that an engine takes: `cells`, or those that fit, at most CELLS, where that is None.
 
     `prefill`: prompt tokens of a step. `shares`: see `fitting`; cells that were chosen are as many more as fill them.
-    `available`: bytes of memory, None: those of this machine. Raises CapacityError if there is no room for the weights
-    and LEAST cells, or the smallest shares; of `cells` that were chosen, only if they do not fit even into all that is
-    available.
+    `available`: bytes of memory, None: those of this machine; `gpu`: whether they are a GPU's. Raises CapacityError if
+    there is no room for the weights and LEAST cells, or the smallest shares; of `cells` that were chosen, only if they
+    do not fit even into all that is available.
     """
     there = available_bytes() if available is None else available
-    usable, found = usable_bytes(there), replace(footprint(model, kv_type), prefill=prefill)
+    usable, found = usable_bytes(there, gpu=gpu), replace(footprint(model, kv_type), prefill=prefill)
     unit = ROUNDED * shares
     wanted = max(LEAST, unit) if cells is None else cells if shares == 1 else _up(cells, unit)
     needed, room = found.total(max_batch, wanted), usable if cells is None else there
@@ -132,7 +136,7 @@ def cells_that_fit(
         raise CapacityError(
             f"{model}: no room in memory: weights of {found.weights / MIB:,.0f} MiB and a KV cache of {wanted:,} cells "
             f"for {max_batch} sequences need {needed / MIB:,.0f} MiB, {room / MIB:,.0f} MiB are there for them: "
-            "`laser fit` tells what fits"
+            f"`laser fit` tells what fits{'' if cells is None else ', and without `cells` that is taken'}"
         )
     return wanted if cells is not None else max(unit, fitting(found, usable, max_batch, kv_type, CELLS, shares).cells)
 
@@ -146,6 +150,7 @@ def fitted(model: Path, options: EngineOptions, gpus: Sequence[int] | None = Non
     if find_gguf(model) is None:
         return options
     held = options.max_batch + getattr(options, "paused", 0)
+    on_gpu = _gpu_bytes(model, getattr(options, "gpu_layers", ALL), options.gpu_memory() if gpus is None else gpus)
     cells = cells_that_fit(
         model,
         max_batch=held,
@@ -153,8 +158,7 @@ def fitted(model: Path, options: EngineOptions, gpus: Sequence[int] | None = Non
         prefill=getattr(options, "prefill_chunk", PREFILL),
         cells=options.cells,
         shares=1 if getattr(options, "shared_cache", True) else 2 * held,  # of a sequence and of its probe
-        available=_gpu_bytes(
-            model, getattr(options, "gpu_layers", ALL), options.gpu_memory() if gpus is None else gpus
-        ),
+        available=on_gpu,
+        gpu=on_gpu is not None,
     )
     return replace(options, cells=cells)

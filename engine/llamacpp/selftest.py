@@ -93,9 +93,9 @@ def check_decoding(model: LlamaModel, config: LlamaConfig) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Tries what the one argument, a JSON object, names. Returns the exit code; ends with the process that asks."""
     asked = json.loads(arguments[0])
-    end_with(asked["parent"])
-    for number in (signal.SIGINT, signal.SIGTERM):  # which the engine's process ignores, and a new one inherits that
-        signal.signal(number, signal.SIG_DFL)
+    if not end_with(asked["parent"]):  # else signals to the whole server leave the trial to its parent, which ends it
+        for number in (signal.SIGINT, signal.SIGTERM):  # the parent may ignore them, and a new process inherits that
+            signal.signal(number, signal.SIG_DFL)
     config = LlamaConfig(**asked["config"])
     try:
         model = LlamaModel(Path(asked["file"]), LoadSettings(**asked["loading"]))

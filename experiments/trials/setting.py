@@ -152,7 +152,7 @@ class Setting:
             "duration_s": one.duration_s,
             "questions": one.questions.count or PER_BENCHMARK,
             "questions_sha256": [_sha256(file) for file in one.questions.files] or None,
-            "engine": None if one.engine == AutoOptions() else described(opened),
+            "engine": None if opened == replace(AutoOptions(), cells=AutoOptions().cells_taken) else described(opened),
             "threads": one.threads,
             "max_tokens": one.max_tokens,
             "max_batch": one.max_batch,

@@ -136,9 +136,9 @@ def test_a_model_is_fitted_to_the_gpus_that_compute_all_of_it(
 
 def test_what_a_gpu_holds_is_neither_sized_nor_refused_by_main_memory(tmp_path: Path) -> None:
     model = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072})
-    some, huge = 760 << 20, 1 << 32  # bytes of a GPU, cells beyond any machine
+    some, huge = 23 << 20, 1 << 32  # bytes of a GPU, cells beyond any machine
     options = engine_options("llamacpp", {"max_batch": 4})
-    fits = cells_that_fit(model, max_batch=4, available=some)
+    fits = cells_that_fit(model, max_batch=4, available=some, gpu=True)
     assert LEAST < fits < CELLS
     assert fitted(model, options, [some]).cells == fits
     assert fitted(model, engine_options("auto", {"max_batch": 4}), [some]).cells == fits
@@ -154,10 +154,10 @@ def test_what_a_gpu_holds_is_neither_sized_nor_refused_by_main_memory(tmp_path: 
 
 
 def test_fit_tells_of_the_gpu_that_serve_takes(tmp_path: Path) -> None:
-    model, some = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072}), 760 << 20
+    model, some = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072}), 23 << 20
     found = fit(model, max_batch=4, gpus=[some])
     assert (found.gpu, found.available) == (True, some)
-    assert "760 MiB of the GPU's memory are free" in told(found)
+    assert "23 MiB of the GPU's memory are free" in told(found)
     assert found.taken is not None
     assert found.taken.cells == fitted(model, engine_options("llamacpp", {"max_batch": 4}), [some]).cells
     assert "how much memory of the GPU is free is not known" in told(fit(model, max_batch=4, gpus=[0]))

@@ -123,7 +123,7 @@ from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.context import LlamaContext
 from engine.llamacpp.model import LlamaModel
 model = LlamaModel(Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:
     LlamaContext(model, LlamaConfig(cells=(1 << 31) - 256, max_batch=1), ids=3)
 except CapacityError as error:

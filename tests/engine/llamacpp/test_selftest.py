@@ -123,10 +123,13 @@ def test_a_trial_ends_with_the_process_that_waits_for_it(
     assert (gone, alive) == ([trial], [])
 
 
-def test_a_trial_can_be_ended_though_who_started_it_ignores_signals(
+def test_signals_to_a_whole_server_leave_its_trial_to_who_waits_for_it(
     loading: tuple[subprocess.Popen[str], psutil.Process],
 ) -> None:
     asking, trial = loading
-    trial.send_signal(signal.SIGTERM)
-    said, _ = asking.communicate(timeout=WAIT_S)
-    assert said == "died of SIGTERM\n"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        trial.send_signal(number)
+    with pytest.raises(psutil.TimeoutExpired):
+        trial.wait(1.0)
+    asking.kill()
+    assert psutil.wait_procs([trial], timeout=10.0) == ([trial], [])
