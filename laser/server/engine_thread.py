@@ -119,7 +119,7 @@ class EngineThread(EngineClient):
         if self._thread.is_alive():
             self._abandoned = True
             log.critical("the engine's step has not ended within %g s: it is left, and its requests fail", self._stop_s)
-            self._fail_asked(SHUTTING_DOWN)
+        self._fail_asked(SHUTTING_DOWN)  # whoever is left: the thread's last events were posted, and received, before
         if self._chosen is not None:
             await asyncio.to_thread(self._chosen.close)
 

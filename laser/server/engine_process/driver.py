@@ -111,7 +111,7 @@ class LoopDriver:
         """Serves until it is stopped, or broken where another process takes over."""
         try:
             self._serve()
-        except Exception as error:  # whatever escapes: nobody may go on waiting for a dead thread
+        except BaseException as error:  # a library's panic, too: nobody may go on waiting for a dead thread
             log.critical("the engine's thread has failed", exc_info=True)
             self._break(f"the engine's thread has failed: {type(error).__name__}: {error}")
             self._flush()
@@ -269,7 +269,7 @@ class LoopDriver:
     def _fail_all(self, message: str) -> None:
         try:
             self._loop.fail_all(message)
-        except Exception:
+        except BaseException:  # a library's panic, too: all must be told, whatever is left of the engine
             log.exception("the engine could not be cleared")
         for number in list(self._requests):
             self._outbox.append(Failed(number=number, message=message))

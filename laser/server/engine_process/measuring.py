@@ -85,7 +85,7 @@ class Measuring:
             if awaited and grammar is not None:
                 try:
                     self._grammars.warm(grammar)
-                except Exception:  # the loop meets it again, and tells the request
+                except BaseException:  # a library's panic, too: the loop meets it again, and tells the request
                     log.exception("a grammar could not be measured")
             with self._lock:  # so that nothing overtakes the request
                 for each in self._waiting.pop(command.number, ()):

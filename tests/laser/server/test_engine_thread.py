@@ -11,7 +11,7 @@ import pytest
 from controller.policy import FixedPolicy, Policy
 from controller.serving.loop import ServingLoop
 from controller.serving.request import Outcome, ReasoningRequest
-from engine.base import Engine, Request, SequenceId
+from engine.base import Engine, Event, Request, SequenceId
 from engine.wrapper import EngineWrapper
 from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
@@ -25,6 +25,20 @@ class FullEngine(EngineWrapper):
 
     def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
         raise MemoryError("the device is full")
+
+
+class Panic(BaseException):
+    """As pyo3 raises it for a panic of Rust's: no Exception."""
+
+
+class PanickingEngine(EngineWrapper):
+    """A real engine whose steps panic, and whose sequences cannot be ended then."""
+
+    def step(self) -> list[Event]:
+        raise Panic("index out of bounds")
+
+    def cancel(self, sequence: SequenceId) -> None:
+        raise Panic("poisoned")
 
 
 def around(sound: Deployment, engine: Engine, policy: Policy | None = None) -> ServingLoop:
@@ -77,6 +91,26 @@ def test_a_request_that_ends_as_it_is_submitted_is_answered(endless_model: Path)
         assert isinstance(outcome, Outcome)
         assert outcome.error == "MemoryError: the device is full"
         assert ticket.complete
+        await thread.stop()
+
+    asyncio.run(run())
+
+
+def test_a_library_s_panic_breaks_the_engine_and_is_told_to_all(endless_model: Path) -> None:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=8)
+
+    async def run() -> None:
+        thread = EngineThread(around(sound, PanickingEngine(sound.engine)))
+        thread.start()
+        running = await thread.submit(request)
+        async with asyncio.timeout(WAIT_S):
+            assert await thread.broken() == "the engine's thread has failed: Panic: index out of bounds"
+            with pytest.raises(EngineFailure, match="the engine's thread has failed: Panic"):
+                while True:
+                    await running.take()
+            with pytest.raises(EngineFailure, match="the engine's thread has failed: Panic"):
+                await thread.submit(request)
         await thread.stop()
 
     asyncio.run(run())

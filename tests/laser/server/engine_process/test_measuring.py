@@ -128,3 +128,25 @@ def test_a_grammar_that_cannot_be_used_is_left_for_the_loop_to_refuse(bench: Ben
     bench.gate.set()
     bench.take(submit(1, wrong))
     assert bench.next(1) == [submit(1, wrong)]
+
+
+def test_a_library_s_panic_over_a_grammar_ends_no_thread(vocabulary: GrammarVocabulary) -> None:
+    """As pyo3 raises it: no Exception."""
+
+    class Panic(BaseException):
+        pass
+
+    class Panicking(Bench):
+        panics = 1
+
+        def _vocabulary(self) -> GrammarVocabulary:
+            if self.panics:
+                self.panics -= 1
+                raise Panic("index out of bounds")
+            return super()._vocabulary()
+
+    bench = Panicking(vocabulary)
+    bench.gate.set()
+    commands = [submit(1, held("yes")), submit(2, held("no"))]
+    bench.take(*commands)
+    assert bench.next(2) == commands  # the loop meets it again
