@@ -116,7 +116,7 @@ def test_one_reply_that_fails_leaves_the_others(chain: Chain) -> None:
     _, heard = ask(bench, 3)
     bench.tick(2)
     lead, *_ = bench.engine.ledger.accounts
-    bench.loop._broken(lead, RuntimeError("it burst"))
+    bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(lead))
     bench.run()
     assert [outcome.finish_reason for outcome in heard.outcomes] == [FinishReason.ERROR, *[FinishReason.STOP] * 2]
     assert heard.outcomes[0].going_on == 2

@@ -150,7 +150,7 @@ def test_who_leaves_pays_for_thoughts_that_were_shed_or_have_failed(chain: Chain
         policy.rule = None
     else:
         lead, *_ = bench.engine.ledger.accounts
-        bench.loop._broken(lead, RuntimeError("it burst"))
+        bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(lead))
     bench.tick(10)
     costs, accounts = bench.loop.cancel(number), list(bench.engine.ledger.accounts.values())
     assert sum(cost.rows for cost in costs) == sum(len(account.tokens) for account in accounts) >= 30
@@ -174,7 +174,7 @@ def test_a_race_whose_first_thought_has_failed_counts_as_one_request(chain: Chai
         ask(bench)
         bench.tick(2)
     for sequence in list(bench.engine.ledger.accounts)[:3]:  # the first race's lead, and two of its rivals
-        bench.loop._broken(sequence, RuntimeError("it burst"))
+        bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(sequence))
         bench.tick(2)
     assert load.in_system[-1] == 2
     bench.run()
