@@ -200,7 +200,6 @@ class EngineProcess(EngineClient):
         loop = asyncio.get_running_loop()
         self._opening = loop.create_future()
         self._lost.clear()
-        self._step_s = 0.0
         line = self._newest = Line(self.receive, self._on_closed)
         await loop.create_unix_connection(lambda: line, sock=self._child.line)
         deployed = await self._opening
@@ -356,7 +355,7 @@ class EngineProcess(EngineClient):
             how = f"the engine's process has ended ({self._child.end}) while it loaded the model"
             self._opening.set_exception(EngineStartError(how))
             return
-        self._line, self._frozen = None, False
+        self._line, self._frozen, self._step_s = None, False, 0.0
         self._lost.set()
 
     def _on_deployed(self, event: Deployed) -> None:

@@ -16,7 +16,7 @@ from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.child import Child
 from laser.server.engine_process.link import EngineProcess
-from laser.server.engine_process.messages import Command, Deployed, PolicyReport, Submit
+from laser.server.engine_process.messages import Command, Deployed, PolicyReport, Pong, Submit
 from laser.server.engine_process.tickets import Ticket
 from laser.server.engine_process.wire import COMMANDS, Unpacker, packed
 
@@ -84,6 +84,25 @@ def test_while_there_is_no_process_a_thought_is_not_ended_and_nobody_waits_for_t
             async with asyncio.timeout(SHORT_S):
                 assert not await engine.end_thought(Ticket(lambda ticket: None, number=1))
                 await engine.refresh()
+            asked.cancel()
+
+    asyncio.run(main())
+
+
+def test_the_step_in_which_a_process_hung_ends_with_it_and_requests_wait_for_the_next() -> None:
+    async def main() -> None:
+        async with connected() as (engine, peer):
+            peer.line.sendall(packed([Pong(step_s=1000.0)]))
+            async with asyncio.timeout(SHORT_S):
+                while engine.alive:
+                    await asyncio.sleep(0)
+                peer.line.close()
+                while not engine.restarting:
+                    await asyncio.sleep(0)
+                assert engine.alive
+                asked = submit(engine)
+                await asyncio.sleep(0.05)
+                assert not asked.done()
             asked.cancel()
 
     asyncio.run(main())
