@@ -151,7 +151,7 @@ class Racing:
         The request has left the queue after the loop's step `step`, and the engine does not have it yet.
         """
         rule = self._joins(lead)
-        if rule is None or len(self._admission):
+        if rule is None or len(self._admission) or lead.ending:  # one that is to end now waits for no rival
             return lead.together
         free = self._admission.free(len(self._in_engine))
         if free < rule.width or not self._in_engine.has_room(rule.width * lead.cells):

@@ -237,3 +237,19 @@ def test_what_is_more_than_one_plain_short_answer_does_not_race(chain: Chain, op
 def test_who_watches_trial_answers_does_not_race(chain: Chain) -> None:
     bench = chain(WAYS, policy=FixedPolicy(Limits(race=FIRST)), admission=IDLE)
     assert bench.ask(sampling=DRAWN).outcome.width == 1
+
+
+def test_a_thought_that_was_asked_to_end_while_it_waited_does_not_race(chain: Chain) -> None:
+    policy = Moving(None)
+    bench = chain(ENDLESS, policy=policy, admission=AdmissionLimits(slots=FIRST.width))
+    for _ in range(FIRST.width):
+        ask(bench, max_tokens=200)
+    number, heard = ask(bench)
+    bench.tick(2)
+    policy.rule = FIRST
+    assert bench.loop.end_thought(number)
+    bench.loop.fail_running("a step has failed")
+    bench.tick()
+    assert bench.engine.load().running == 1
+    bench.run()
+    assert (heard.outcome.width, heard.outcome.thought.exit_reason, heard.outcome.thought.tokens) == (1, "requested", 0)
