@@ -31,6 +31,7 @@ from laser.server.engine_process.messages import (
     Event,
     Failed,
     Gone,
+    Handled,
     Inquire,
     NotAccepted,
     Ping,
@@ -195,6 +196,9 @@ class LoopDriver:
         self._requests[number] = None  # before `submit`, since the request may end before `submit` returns
         emit = partial(self._emit, number, command.request)
         begun = partial(self._begun, number) if self._apart else None
+        held = self._apart and command.request.grammar is not None
+        if held:
+            self._send([Handled(number=number, over=False)])
         try:
             request = self._loop.submit(
                 command.request, emit, emit if command.probes else None, begun, emit if command.progress else None
@@ -212,6 +216,8 @@ class LoopDriver:
             if number in self._requests:
                 self._requests[number] = request
             self._outbox.append(Accepted(number=number))
+        if held:
+            self._outbox.append(Handled(number=number, over=True))
 
     def _refuse(self, number: int, why: Refusal, message: str, retry_after_s: float = 0.0) -> None:
         self._left(number)

@@ -25,6 +25,7 @@ from laser.server.engine_process.messages import (
     Broken,
     Command,
     Deployed,
+    Handled,
     Inquire,
     Loading,
     Ping,
@@ -98,6 +99,7 @@ class EngineProcess(EngineClient):
         self._gained: Gained | None = None
         self._takes |= {
             Began: lambda event: self._ledger.began(event.number),
+            Handled: lambda event: self._ledger.handled(event.number, over=event.over),
             Shown: self._on_shown,
             Pong: self._on_pong,
             Loading: self._told,
@@ -320,7 +322,6 @@ class EngineProcess(EngineClient):
     def _expire(self) -> None:
         """Ends requests whose deadline has passed while there was no process."""
         for number, outcome in self._ledger.expired(self._clock()):
-            self._hand(number, None)
             self._end(number, outcome)
 
     async def _call(self, command: Callable[[int], Command]) -> Any:

@@ -16,6 +16,7 @@ from laser.server.engine_process.messages import (
     EndThought,
     Event,
     Gone,
+    Handled,
     NotAccepted,
     Refusal,
     Submit,
@@ -83,10 +84,12 @@ class Measuring:
             with self._lock:
                 awaited = command.number in self._waiting
             if awaited and grammar is not None:
+                self._send([Handled(number=command.number, over=False)])
                 try:
                     self._grammars.warm(grammar)
                 except BaseException:  # a library's panic, too: the loop meets it again, and tells the request
                     log.exception("a grammar could not be measured")
+                self._send([Handled(number=command.number, over=True)])
             with self._lock:  # so that nothing overtakes the request
                 for each in self._waiting.pop(command.number, ()):
                     self._pass_on(each)

@@ -103,6 +103,13 @@ class NotAccepted(EngineMessage, frozen=True):
     retry_after_s: float = 0.0  # where too many wait
 
 
+class Handled(EngineMessage, frozen=True):
+    """Work on a request's grammar, before it begins, is about to be done: it may end the process. Else it is over."""
+
+    number: int
+    over: bool
+
+
 class Began(EngineMessage, frozen=True):
     """A request is handed to the engine. It is sent before the engine's next step, which may be its last."""
 
@@ -226,6 +233,6 @@ class Unloaded(EngineMessage, frozen=True):
 
 
 Event: TypeAlias = (
-    Accepted | NotAccepted | Began | Said | TrialAnswered | Progressed | Ended | Failed | Gone | ThoughtEnded | Seen
-    | Shown | Broken | Pong | Loading | Deployed | Unloaded
+    Accepted | NotAccepted | Handled | Began | Said | TrialAnswered | Progressed | Ended | Failed | Gone | ThoughtEnded
+    | Seen | Shown | Broken | Pong | Loading | Deployed | Unloaded
 )  # fmt: skip

@@ -62,7 +62,7 @@ class Fate(Enum):
 
     AGAIN = auto()  # its client has got nothing: it is sent to the next process
     LOST = auto()  # its client has got a part of its reply
-    GUILTY = auto()  # it ran in two processes that ended, and may be the reason
+    GUILTY = auto()  # it ran, or its grammar was worked on, in two processes that ended, and may be the reason
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +72,7 @@ class _Silent:
     command: Submit
     since_s: float  # when it came
     running: bool = False
+    handled: bool = False  # its grammar is being worked on
     ends: int = 0  # of processes under it
 
 
@@ -94,6 +95,11 @@ class Ledger:
         if number in self._silent:
             self._silent[number].running = True
 
+    def handled(self, number: int, *, over: bool) -> None:
+        """Work on a request's grammar begins, or is over: whether the request has begun is another matter."""
+        if number in self._silent:
+            self._silent[number].handled = not over
+
     def spoke(self, number: int) -> None:
         """Something of a reply has come: its request cannot be sent again."""
         self._silent.pop(number, None)
@@ -108,8 +114,8 @@ class Ledger:
         silent = self._silent.get(number)
         if silent is None:
             return Fate.LOST
-        silent.ends += silent.running
-        silent.running = False
+        silent.ends += silent.running or silent.handled
+        silent.running = silent.handled = False
         return Fate.GUILTY if silent.ends >= TWICE else Fate.AGAIN
 
     def again(self, now: float) -> Iterator[Submit]:

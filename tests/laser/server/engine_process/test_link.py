@@ -16,8 +16,8 @@ from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.child import Child
 from laser.server.engine_process.link import EngineProcess
-from laser.server.engine_process.messages import Command, Deployed, PolicyReport, Pong, Submit
-from laser.server.engine_process.tickets import Ticket
+from laser.server.engine_process.messages import Command, Deployed, Event, Handled, PolicyReport, Pong, Submit
+from laser.server.engine_process.tickets import EngineFailure, EngineLost, Ticket
 from laser.server.engine_process.wire import COMMANDS, Unpacker, packed
 
 LONG = tuple(range(100_000, 400_000))  # a prompt that no socket's buffers hold
@@ -43,6 +43,15 @@ class Peer:
         )  # fmt: skip
         self.line.sendall(packed([told]))
 
+    def close(self) -> None:
+        self.line.close()
+        self.child.kill()
+        assert self.child.process.stdin is not None
+        self.child.process.stdin.close()
+
+    def tell(self, *events: Event) -> None:
+        self.line.sendall(packed(events))
+
     async def commands(self, unpacker: Unpacker[Command]) -> list[Command]:
         """Returns what has come, at least something."""
         found: list[Command] = []
@@ -64,8 +73,7 @@ async def connected() -> AsyncIterator[tuple[EngineProcess, Peer]]:
     finally:
         peer.line.close()
         await engine.stop()
-        assert peer.child.process.stdin is not None
-        peer.child.process.stdin.close()
+        peer.close()
 
 
 def submit(engine: EngineProcess, prompt: tuple[int, ...] = (1,)) -> asyncio.Task[Ticket]:
@@ -92,7 +100,7 @@ def test_while_there_is_no_process_a_thought_is_not_ended_and_nobody_waits_for_t
 def test_the_step_in_which_a_process_hung_ends_with_it_and_requests_wait_for_the_next() -> None:
     async def main() -> None:
         async with connected() as (engine, peer):
-            peer.line.sendall(packed([Pong(step_s=1000.0)]))
+            peer.tell(Pong(step_s=1000.0))
             async with asyncio.timeout(SHORT_S):
                 while engine.alive:
                     await asyncio.sleep(0)
@@ -104,6 +112,42 @@ def test_the_step_in_which_a_process_hung_ends_with_it_and_requests_wait_for_the
                 await asyncio.sleep(0.05)
                 assert not asked.done()
             asked.cancel()
+
+    asyncio.run(main())
+
+
+async def another(engine: EngineProcess) -> Peer:
+    """The next process, which has been sent what waits."""
+    engine._after_end()
+    peer = Peer()
+    peer.line.setblocking(False)
+    engine._child = peer.child
+    peer.deploy()
+    await engine.opened()
+    for command in engine._ledger.again(engine._clock()):
+        engine._send(command)
+    return peer
+
+
+def test_a_request_over_whose_grammar_two_processes_end_gets_an_error_of_its_own() -> None:
+    async def main() -> None:
+        async with connected() as (engine, peer), asyncio.timeout(SHORT_S):
+            asked, other = submit(engine), submit(engine)
+            for end in (1, 2):
+                unpacker, crossed = Unpacker(COMMANDS), list[Command]()
+                while len(crossed) < 2:
+                    crossed += await peer.commands(unpacker)
+                peer.tell(Handled(number=1, over=False))
+                peer.close()
+                while not engine.restarting:
+                    await asyncio.sleep(0)
+                peer = await another(engine) if end == 1 else peer
+            engine._after_end()
+            with pytest.raises(EngineFailure, match="has ended twice") as failed:
+                await asked
+            assert not isinstance(failed.value, EngineLost)
+            assert not other.done()
+            other.cancel()
 
     asyncio.run(main())
 

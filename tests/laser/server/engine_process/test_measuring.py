@@ -17,6 +17,7 @@ from laser.server.engine_process.messages import (
     EndThought,
     Event,
     Gone,
+    Handled,
     Inquire,
     NotAccepted,
     Refusal,
@@ -48,14 +49,24 @@ class Bench:
     vocabulary: GrammarVocabulary
     most: int = 8
     gate: threading.Event = field(default_factory=threading.Event)
+    before: list[tuple[int, bool]] = field(default_factory=list)  # of `handled`, when the first was measured
     passed: queue.SimpleQueue[Command] = field(default_factory=queue.SimpleQueue)
     events: list[Event] = field(default_factory=list)
+    handled: list[tuple[int, bool]] = field(default_factory=list)  # requests, and whether the work on them was over
 
     def __post_init__(self) -> None:
         self.grammars = Grammars(self._vocabulary, ahead=True)
-        self.measuring = Measuring(self.grammars, self.passed.put, self.events.extend, most=self.most)
+        self.measuring = Measuring(self.grammars, self.passed.put, self._send, most=self.most)
+
+    def _send(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Handled):
+                self.handled.append((event.number, event.over))
+            else:
+                self.events.append(event)
 
     def _vocabulary(self) -> GrammarVocabulary:
+        self.before = list(self.handled)
         assert self.gate.wait(WAIT_S)
         return self.vocabulary
 
@@ -88,6 +99,8 @@ def test_other_requests_commands_go_past_a_grammar_that_is_measured(bench: Bench
     assert bench.passed.empty()
     bench.gate.set()
     assert bench.next(2) == [first, last]  # a request's own commands keep their order
+    assert bench.before == [(1, False)]  # the process may end over it
+    assert bench.handled == [(1, False), (1, True)]
     assert not bench.events
 
 

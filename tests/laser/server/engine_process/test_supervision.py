@@ -69,6 +69,22 @@ def test_a_request_that_ran_in_two_processes_that_ended_is_not_sent_to_a_third_b
         assert ledger.fate(2) is Fate.AGAIN
 
 
+def test_a_request_over_whose_grammar_two_processes_ended_is_not_sent_to_a_third() -> None:
+    """It has begun in none of them."""
+    ledger = Ledger()
+    for number in (1, 2, 3):
+        ledger.enter(submit(number), now=0.0)
+    for last in (Fate.AGAIN, Fate.GUILTY):
+        ledger.handled(1, over=False)
+        ledger.handled(2, over=False)
+        ledger.handled(2, over=True)
+        ledger.handled(3, over=False)
+        ledger.began(3)
+        ledger.handled(3, over=True)  # that it has begun is another matter
+        assert [ledger.fate(number) for number in (1, 2, 3)] == [last, Fate.AGAIN, last]
+    ledger.handled(9, over=False)
+
+
 def test_waiting_for_a_process_in_vain_does_not_make_a_request_guilty() -> None:
     ledger = Ledger()
     ledger.enter(submit(1), now=0.0)
