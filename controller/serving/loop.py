@@ -145,14 +145,15 @@ class ServingLoop:
         self._racing.make_room(request.choices * cells)
         self._make_way(claim, request.choices * cells, request.ttft_s)
         together = opening.replies(
-            request, sink, self._ids, landing=landing, cells=cells, claim=claim, now=now, observe=observe,
-            on_begin=on_begin, watch=watch,
+            request, sink, self._ids, landing=landing, cells=cells, claim=claim, came_s=now - request.waited_s,
+            observe=observe, on_begin=on_begin, watch=watch,
         )  # fmt: skip
-        for active in together:
-            self._requests[active.id] = active
-            self._deadlines.add(active)
+        self._requests |= together.by_id
+        self._deadlines.add(together)
         self._together[together.id] = together
         self._admission.push(together.lead, claim)
+        if request.waited_s:  # for longer than it could
+            self._expire(now)
         self._admit(now)
         return together.id
 
@@ -242,9 +243,9 @@ class ServingLoop:
             try:
                 for active in lead.together:
                     active.begin(self._steps)
-                self._requests |= {active.id: active for active in self._racing.begin(lead, self._steps)}
+                self._requests |= self._racing.begin(lead, self._steps).by_id
             except Exception as error:
-                self._requests |= {active.id: active for active in lead.together}  # its rivals, too
+                self._requests |= lead.together.by_id  # its rivals, too
                 self._broken(error, *lead.together)
             for active in lead.together:
                 try:
@@ -289,8 +290,7 @@ class ServingLoop:
         del self._requests[active.id]
         self._racing.left(active)
         self._display.changed()
-        cost = active.together.leave(active)
-        if cost is not None:  # the last of its request
+        if (cost := active.together.leave(active)) is not None:  # the last of its request
             self._together.pop(active.together.id, None)
             if active.begun:
                 self._admission.settle(active.claim, cost + active.deferred)  # what was not charged yet comes back

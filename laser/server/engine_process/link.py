@@ -334,9 +334,7 @@ class EngineProcess(EngineClient):
             self._line.send(command)
 
     def _end(self, number: int, item: ReplyItem | Exception) -> None:
-        if isinstance(item, Outcome):
-            item = self._ledger.timed(number, item)
-        elif isinstance(item, Overloaded) and (ticket := self._tickets.get(number)) and ticket.taken:
+        if isinstance(item, Overloaded) and (ticket := self._tickets.get(number)) and ticket.taken:
             item = EngineLost(f"{item}; the request had waited before, and may be sent again")  # to a new process
         if isinstance(item, Exception) or last(item):
             self._ledger.over(number)

@@ -19,7 +19,6 @@ FAILING_S = 60.0
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
 SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
 TWICE = 2  # processes that may end under a request
-LEAST_S = 1e-3  # of a deadline that is just passing: the loop tells so
 
 
 class Restarts:
@@ -81,7 +80,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self._silent: dict[int, _Silent] = {}
-        self._late: dict[int, float] = {}  # s that requests had waited when they were last sent again
 
     def __len__(self) -> int:
         return len(self._silent)
@@ -107,7 +105,6 @@ class Ledger:
     def over(self, number: int) -> None:
         """A request has ended."""
         self._silent.pop(number, None)
-        self._late.pop(number, None)
 
     def fate(self, number: int) -> Fate:
         """Returns what becomes of a request now that its process has ended; it no longer runs."""
@@ -119,12 +116,9 @@ class Ledger:
         return Fate.GUILTY if silent.ends >= TWICE else Fate.AGAIN
 
     def again(self, now: float) -> Iterator[Submit]:
-        """Yields what is to be sent to a new process, in the order of its coming; deadlines have gone on meanwhile."""
-        for number, silent in self._silent.items():
-            waited_s = self._late[number] = now - silent.since_s
-            request = silent.command.request
-            if request.deadline_s is not None:
-                request = replace(request, deadline_s=max(LEAST_S, request.deadline_s - waited_s))
+        """Yields what is to be sent to a new process, in the order of its coming, with how long it has waited."""
+        for silent in self._silent.values():
+            request = replace(silent.command.request, waited_s=now - silent.since_s)
             yield structs.replace(silent.command, request=request)
 
     def expired(self, now: float) -> list[tuple[int, Outcome]]:
@@ -140,18 +134,6 @@ class Ledger:
                 )  # fmt: skip
                 found.append((number, outcome))
         return found
-
-    def timed(self, number: int, outcome: Outcome) -> Outcome:
-        """Returns an outcome whose times begin where the request came, not where it was sent again."""
-        late_s = self._late.get(number)
-        if late_s is None:
-            return outcome
-        return replace(
-            outcome,
-            queue_s=outcome.queue_s + late_s,
-            total_s=outcome.total_s + late_s,
-            ttft_s=None if outcome.ttft_s is None else outcome.ttft_s + late_s,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

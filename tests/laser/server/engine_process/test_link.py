@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from controller.serving.request import ReasoningRequest
+from controller.serving.request import Outcome, ReasoningRequest
 from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.child import Child
@@ -127,6 +127,30 @@ async def another(engine: EngineProcess) -> Peer:
     for command in engine._ledger.again(engine._clock()):
         engine._send(command)
     return peer
+
+
+def test_a_deadline_that_passes_in_a_second_outage_is_told_with_the_whole_wait_and_no_more() -> None:
+    async def main() -> None:
+        async with connected() as (engine, first), asyncio.timeout(SHORT_S):
+            came_s = engine._clock()
+            request = ReasoningRequest(prompt=(1,), max_tokens=8, deadline_s=0.3)
+            asked = asyncio.create_task(engine.submit(request))
+            await first.commands(Unpacker(COMMANDS))
+            peer = first
+            for end in (1, 2):
+                peer.close()
+                await asyncio.sleep(0.2)
+                peer = await another(engine) if end == 1 else peer
+            engine._after_end()
+            engine._expire()
+            (outcome,) = await (await asked).take()
+            waited_s = engine._clock() - came_s
+            assert isinstance(outcome, Outcome)
+            assert outcome.expired
+            assert outcome.queue_s == outcome.total_s
+            assert 0.4 <= outcome.total_s <= waited_s
+
+    asyncio.run(main())
 
 
 def test_a_request_over_whose_grammar_two_processes_end_gets_an_error_of_its_own() -> None:

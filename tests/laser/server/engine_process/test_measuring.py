@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -48,6 +48,7 @@ class Bench:
 
     vocabulary: GrammarVocabulary
     most: int = 8
+    now: float = 0.0
     gate: threading.Event = field(default_factory=threading.Event)
     before: list[tuple[int, bool]] = field(default_factory=list)  # of `handled`, when the first was measured
     passed: queue.SimpleQueue[Command] = field(default_factory=queue.SimpleQueue)
@@ -56,7 +57,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.grammars = Grammars(self._vocabulary, ahead=True)
-        self.measuring = Measuring(self.grammars, self.passed.put, self._send, most=self.most)
+        self.measuring = Measuring(self.grammars, self.passed.put, self._send, most=self.most, clock=lambda: self.now)
 
     def _send(self, events: list[Event]) -> None:
         for event in events:
@@ -102,6 +103,15 @@ def test_other_requests_commands_go_past_a_grammar_that_is_measured(bench: Bench
     assert bench.before == [(1, False)]  # the process may end over it
     assert bench.handled == [(1, False), (1, True)]
     assert not bench.events
+
+
+def test_a_request_has_waited_while_its_grammar_was_measured(bench: Bench) -> None:
+    first = submit(1, replace(held("yes"), waited_s=1.0))  # of which it had waited for another process
+    bench.take(first)
+    bench.now = 2.5
+    bench.gate.set()
+    (passed,) = bench.next(1)
+    assert passed == submit(1, replace(held("yes"), waited_s=3.5))
 
 
 def test_a_request_whose_grammar_is_known_waits_for_none(bench: Bench) -> None:
