@@ -17,8 +17,8 @@ from controller.serving.loop import ServingLoop
 from controller.serving.request import Outcome
 from engine.base import EngineLoad
 from laser.server.controller_report import ControllerReport, report
-from laser.server.engine_process.driver import SHUTTING_DOWN, LoopDriver, uncounted
-from laser.server.engine_process.messages import Command, Event, Stop
+from laser.server.engine_process.driver import LoopDriver, uncounted
+from laser.server.engine_process.messages import SHUTTING_DOWN, Command, Event, Stop
 from laser.server.engine_process.tickets import EngineClient
 from laser.server.policy_choice import ChosenPolicy
 from laser.server.telemetry.gains import Gains

@@ -21,6 +21,7 @@ from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, Re
 from controller.serving.status import ReplyItem, RequestProgress
 from engine.base import CapacityError, EngineBrokenError, EngineError
 from laser.server.engine_process.messages import (
+    SHUTTING_DOWN,
     Accepted,
     Began,
     Broken,
@@ -52,7 +53,6 @@ from models.grammar.grammar import GrammarError
 
 log = logging.getLogger(__name__)
 
-SHUTTING_DOWN = "the server is shutting down"
 HOLD_S = 0.005  # s that texts may wait for the next step's: to wake who receives them takes a fifth of a short one
 HELD = 1024  # events that wait, at most, for the end of replies that nobody reads before
 IDLE_S = 0.5  # s between two `idle` calls of an observed loop that has no requests

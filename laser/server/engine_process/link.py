@@ -18,9 +18,9 @@ from engine.base import EngineLoad
 from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.child import Child, launch
-from laser.server.engine_process.driver import SHUTTING_DOWN
 from laser.server.engine_process.line import Line
 from laser.server.engine_process.messages import (
+    SHUTTING_DOWN,
     Began,
     Broken,
     Command,

@@ -23,6 +23,8 @@ from models.profile.levers.switch import Switch
 from models.profile.savings import Gained
 from models.profile.tables import OperatingPoint
 
+SHUTTING_DOWN = "the server is shutting down"  # why requests fail that have not ended when the server ends
+
 
 class EngineMessage(Struct, frozen=True, kw_only=True, array_like=True, tag=True, gc=False):
     """One message; on the wire it is an array that begins with its class's name."""
