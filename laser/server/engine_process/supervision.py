@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -14,10 +15,13 @@ from controller.serving.status import LoopStatus
 from engine.base import FinishReason
 from laser.server.engine_process.messages import Submit
 
+log = logging.getLogger(__name__)
+
 FAILING_ENDS = 3  # ends of the process within FAILING_S after which the server counts as failing
 FAILING_S = 60.0
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
 SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
+FROZEN_S = 5.0  # of silence after which that is told
 TWICE = 2  # processes that may end under a request
 
 
@@ -54,6 +58,41 @@ class Restarts:
     def failing(self, now: float) -> bool:
         """Whether processes have ended too often lately."""
         return len(self._ends) == FAILING_ENDS and now - self._ends[0] <= FAILING_S
+
+
+class Silence:
+    """What is made of the times for which a process does not answer, or is in one step of the engine."""
+
+    def __init__(self, stall_s: float, limit_s: float) -> None:
+        """After `stall_s` of either the process hangs; after `limit_s` it is to be ended."""
+        self.step_s = 0.0  # how long the present step had taken when that was last told
+        self._stall_s, self._limit_s = stall_s, limit_s
+        self._frozen = False  # whether the log has been told
+
+    def stalled(self, silent_s: float) -> str | None:
+        """Returns why a process that has told nothing for so long hangs; None: it does not."""
+        if silent_s > self._stall_s:
+            return f"the engine's process has not answered for more than {self._stall_s:g} s"
+        if self.step_s > self._stall_s:
+            return f"a step of the engine has taken more than {self._stall_s:g} s"
+        return None
+
+    def look(self, silent_s: float) -> str | None:
+        """Returns why a process that has told nothing for so long is to be ended; None: it is not. Tells the log."""
+        if (silent_s > FROZEN_S) is not self._frozen:
+            self._frozen = not self._frozen
+            if self._frozen:
+                log.warning("the engine's process has not answered for %.0f s: requests wait", silent_s)
+            else:
+                log.info("the engine's process answers again")
+        if max(silent_s, self.step_s) <= self._limit_s:
+            return None
+        what = "a step of the engine" if self.step_s > self._limit_s else "an answer of the engine's process"
+        return f"{what} has taken more than {self._limit_s:g} s"
+
+    def ended(self) -> None:
+        """The process has ended."""
+        self.step_s, self._frozen = 0.0, False
 
 
 class Fate(Enum):
@@ -136,31 +175,45 @@ class Ledger:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What processes that have ended had counted."""
+    """What all processes have counted together. A request counts once, however many of them it has come to."""
 
-    arrived: int = 0
-    finished: int = 0
-    turned_away: int = 0
+    def __init__(self) -> None:
+        self.turned_away = 0  # in the processes that have ended
+        self._arrived = self._finished = 0  # in those
+        self._seen: LoopStatus | None = None  # the present one's, at the last look
+        self._since = 0  # requests that have come to it since
+        self._again = 0  # that have come to it, and had come to another one
+        self._known: set[int] = set()  # that are on their way to it, and had come to another one
+        self._told = 0  # the most arrivals that were told
 
-    def added(self, status: LoopStatus) -> LoopStatus:
-        """Returns a process's status as that of all processes since the start."""
+    def sent_again(self, numbers: Iterable[int]) -> None:
+        """Requests that had come to an earlier process are sent to the present one."""
+        self._known.update(numbers)
+
+    def came(self, number: int) -> None:
+        """A request has come to the present process, whether it waits there or is turned away."""
+        self._since += 1
+        self._again += number in self._known
+        self._known.discard(number)
+
+    def looked(self, status: LoopStatus) -> LoopStatus:
+        """The present process has told its status. Returns it as that of all processes since the start."""
+        self._seen, self._since = status, 0
+        self._told = max(self._told, self._arrived + status.arrived - self._again)
         return replace(
             status,
-            arrived=status.arrived + self.arrived,
-            finished=status.finished + self.finished,
+            arrived=self._told,
+            finished=status.finished + self._finished,
             turned_away=status.turned_away + self.turned_away,
         )
 
-    def again(self, requests: int) -> Counts:
-        """Returns the counts without so many requests that arrive in the next process, too."""
-        return replace(self, arrived=self.arrived - requests)
-
-    def plus(self, status: LoopStatus | None, turned_away: int) -> Counts:
-        """Returns the counts with those of a process that was last seen so; `turned_away` is that of all."""
-        if status is None:
-            return replace(self, turned_away=turned_away)
-        return Counts(
-            arrived=self.arrived + status.arrived, finished=self.finished + status.finished, turned_away=turned_away
-        )
+    def ended(self, turned_away: int) -> None:
+        """The present process has ended; `turned_away` is what all have turned away."""
+        if self._seen is not None:
+            self._arrived += self._seen.arrived
+            self._finished += self._seen.finished
+        self._arrived += self._since - self._again
+        self.turned_away = turned_away
+        self._seen, self._since, self._again = None, 0, 0
+        self._known.clear()

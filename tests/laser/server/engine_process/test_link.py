@@ -16,9 +16,21 @@ from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.child import Child
 from laser.server.engine_process.link import EngineProcess
-from laser.server.engine_process.messages import Command, Deployed, Event, Handled, PolicyReport, Pong, Submit
+from laser.server.engine_process.messages import (
+    Accepted,
+    Command,
+    Deployed,
+    Event,
+    Handled,
+    Inquire,
+    PolicyReport,
+    Pong,
+    Seen,
+    Submit,
+)
 from laser.server.engine_process.tickets import EngineFailure, EngineLost, Ticket
 from laser.server.engine_process.wire import COMMANDS, Unpacker, packed
+from tests.support.statuses import loop_status
 
 LONG = tuple(range(100_000, 400_000))  # a prompt that no socket's buffers hold
 SHORT_S = 5.0  # within which what does not wait is over
@@ -124,9 +136,40 @@ async def another(engine: EngineProcess) -> Peer:
     engine._child = peer.child
     peer.deploy()
     await engine.opened()
-    for command in engine._ledger.again(engine._clock()):
-        engine._send(command)
+    engine._send_again()
     return peer
+
+
+async def arrived(engine: EngineProcess, peer: Peer, numbers: tuple[int, ...]) -> int:
+    """What the status tells once the requests of these numbers have come to a process that has had no others."""
+    looked = asyncio.create_task(engine.status())
+    unpacker, crossed = Unpacker(COMMANDS), list[Command]()
+    while not any(isinstance(command, Inquire) for command in crossed):
+        crossed += await peer.commands(unpacker)
+    (call,) = [command.call for command in crossed if isinstance(command, Inquire)]
+    peer.tell(*(Accepted(number=number) for number in numbers))
+    peer.tell(Seen(call=call, status=loop_status(0.0, arrived=len(numbers))))
+    return (await looked).arrived
+
+
+def test_requests_that_are_sent_to_several_processes_have_arrived_once() -> None:
+    async def main() -> None:
+        async with connected() as (engine, peer), asyncio.timeout(SHORT_S):
+            asked = [submit(engine), submit(engine)]
+            await asyncio.sleep(0)
+            assert await arrived(engine, peer, (1, 2)) == 2
+            for _ in range(2):  # the first of them ends before anything has come to it
+                peer.close()
+                while not engine.restarting:
+                    await asyncio.sleep(0)
+                peer = await another(engine)
+            assert await arrived(engine, peer, ()) == 2  # their grammars are new to it, say
+            assert await arrived(engine, peer, (1, 2)) == 2
+            for one in asked:
+                (await one).cancel()
+            peer.close()
+
+    asyncio.run(main())
 
 
 def test_a_deadline_that_passes_in_a_second_outage_is_told_with_the_whole_wait_and_no_more() -> None:

@@ -105,13 +105,37 @@ def test_time_goes_on_for_a_request_that_is_sent_again() -> None:
     assert (number, late.expired, late.queue_s, late.total_s) == (2, True, 4.0, 4.0)
 
 
-def test_counts_go_on_over_processes() -> None:
-    status = LoopStatus(
+def status(arrived: int, finished: int = 0, turned_away: int = 0) -> LoopStatus:
+    return LoopStatus(
         at_s=0.0, load=EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1), drain_s=0.0,
-        turned_away=2, arrived=7, finished=5, running=(), ended=(),
+        turned_away=turned_away, arrived=arrived, finished=finished, running=(), ended=(),
     )  # fmt: skip
-    before = Counts().plus(status, turned_away=2)
-    seen = before.added(status)
+
+
+def test_counts_go_on_over_processes() -> None:
+    counts = Counts()
+    counts.looked(status(7, 5, 2))
+    counts.ended(turned_away=2)
+    seen = counts.looked(status(7, 5, 2))
     assert (seen.arrived, seen.finished, seen.turned_away) == (14, 10, 4)
-    assert before.plus(None, turned_away=2) == before
-    assert before.again(3).added(status).arrived == 11  # three of them came to both processes
+
+
+def test_what_comes_to_several_processes_has_come_once_and_no_count_falls() -> None:
+    """Two of them end before anybody has looked at them: one at once, one when all that waited has come to it."""
+    counts, told = Counts(), []
+    for number in range(1, 6):
+        counts.came(number)
+    told.append(counts.looked(status(5)).arrived)
+    counts.came(6)  # since the last look
+    for came in (0, 3):
+        counts.ended(turned_away=0)
+        counts.sent_again((4, 5, 6))
+        for number in range(4, 4 + came):
+            counts.came(number)
+    counts.ended(turned_away=0)
+    counts.sent_again((4, 5, 6))
+    told.append(counts.looked(status(0)).arrived)
+    for loop_s, number in enumerate((4, 5, 6, 7), start=1):
+        counts.came(number)
+        told.append(counts.looked(status(loop_s)).arrived)
+    assert told == [5, 6, 6, 6, 6, 7]
