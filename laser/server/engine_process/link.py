@@ -204,18 +204,22 @@ class EngineProcess(EngineClient):
         return deployed
 
     async def _watch(self) -> None:
-        """Sees to it that the process runs: tells of a silence, and ends a process that hangs."""
+        """Sees to it that the process runs, or loads: tells of a silence, and ends a process that hangs."""
         while True:
             due = self._clock() + PING_S
             await asyncio.sleep(PING_S)
-            line, late_s = self._line, self._clock() - due
-            if line is None:
+            late_s, serves = self._clock() - due, self._line is not None
+            if not serves:
                 self._expire()
+            line, loads = self._newest, self._opening is not None and not self._opening.done()
+            if line is None or not (serves or loads):
                 continue
             if late_s > PING_S:  # this process was held up itself
                 line.heard_s += late_s
-            line.send(Ping())
-            why = self._silence.look(self._clock() - line.heard_s)
+            if serves:  # of one that loads, only what it has loaded tells that it gets on
+                line.send(Ping())
+            silent_s = self._clock() - line.heard_s
+            why = self._silence.look(silent_s) if serves else self._silence.loading(silent_s)
             if why is not None and self._child.process.poll() is None:
                 self._why = why
                 log.critical("%s: the process is ended", why)
@@ -342,6 +346,7 @@ class EngineProcess(EngineClient):
             with suppress(subprocess.TimeoutExpired):
                 self._child.process.wait(PING_S)
             how = f"the engine's process has ended ({self._child.end}) while it loaded the model"
+            how, self._why = self._why or how, ""
             self._opening.set_exception(EngineStartError(how))
             return
         self._line = None

@@ -21,6 +21,7 @@ FAILING_ENDS = 3  # ends of the process within FAILING_S after which the server 
 FAILING_S = 60.0
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
 SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
+LOAD_S = 900.0  # of silence after which a process that loads is ended: a large model's slow disk tells nothing for long
 FROZEN_S = 5.0  # of silence after which that is told
 TWICE = 2  # processes that may end under a request
 
@@ -89,6 +90,10 @@ class Silence:
             return None
         what = "a step of the engine" if self.step_s > self._limit_s else "an answer of the engine's process"
         return f"{what} has taken more than {self._limit_s:g} s"
+
+    def loading(self, silent_s: float) -> str | None:
+        """Returns why a process that loads and has told nothing for so long is to be ended; None: it is not."""
+        return None if silent_s <= LOAD_S else f"the engine's process has loaded nothing for more than {LOAD_S:g} s"
 
     def ended(self) -> None:
         """The process has ended."""

@@ -14,8 +14,9 @@ import pytest
 from controller.serving.request import Outcome, ReasoningRequest
 from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
+from laser.server.engine_process import link, supervision
 from laser.server.engine_process.child import Child
-from laser.server.engine_process.link import EngineProcess
+from laser.server.engine_process.link import EngineProcess, EngineStartError
 from laser.server.engine_process.messages import (
     Accepted,
     Command,
@@ -23,6 +24,7 @@ from laser.server.engine_process.messages import (
     Event,
     Handled,
     Inquire,
+    Loading,
     PolicyReport,
     Pong,
     Seen,
@@ -168,6 +170,33 @@ def test_requests_that_are_sent_to_several_processes_have_arrived_once() -> None
             for one in asked:
                 (await one).cancel()
             peer.close()
+
+    asyncio.run(main())
+
+
+def test_a_restart_that_loads_nothing_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "PING_S", 0.02)
+    monkeypatch.setattr(supervision, "LOAD_S", 0.3)
+
+    async def main() -> None:
+        async with connected() as (engine, first), asyncio.timeout(SHORT_S):
+            first.close()
+            while not engine.restarting:
+                await asyncio.sleep(0)
+            engine._after_end()
+            peer = Peer()
+            engine._child = peer.child
+            watching, opening = asyncio.create_task(engine._watch()), asyncio.create_task(engine.opened())
+            for part in range(10):
+                peer.tell(Loading(stage="weights", share=part / 10))
+                await asyncio.sleep(0.06)
+            assert peer.child.process.poll() is None  # it gets on, if slowly
+            while peer.child.process.poll() is None:
+                await asyncio.sleep(0.01)
+            peer.close()
+            with pytest.raises(EngineStartError, match=r"has loaded nothing for more than 0\.3 s"):
+                await opening
+            watching.cancel()
 
     asyncio.run(main())
 
