@@ -14,10 +14,11 @@ class Deadlines:
     def __init__(self) -> None:
         self._soonest_s = math.inf  # no later than the first of them
 
-    def add(self, active: ActiveRequest) -> None:
-        """Takes note of a request that has come."""
-        if active.deadline_s is not None:
-            self._soonest_s = min(self._soonest_s, active.deadline_s)
+    def add(self, requests: Iterable[ActiveRequest]) -> None:
+        """Takes note of requests that have come."""
+        for active in requests:
+            if active.deadline_s is not None:
+                self._soonest_s = min(self._soonest_s, active.deadline_s)
 
     def passed(self, now: float, requests: Iterable[ActiveRequest]) -> list[ActiveRequest]:
         """Returns those of `requests` that still wait, though their deadline is not after `now`."""

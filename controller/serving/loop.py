@@ -87,13 +87,12 @@ class ServingLoop:
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began; None: the engine has been idle since
         self._tally = LoopTally()
-        self._observer = observer
-        self._report = None if observer is None else StepReport(observer, engine)
+        self._report = StepReport(observer, engine)
 
     @property
     def observed(self) -> bool:
         """Whether there is an observer, for which `idle` must be called while nothing runs."""
-        return self._observer is not None
+        return self._report.observed
 
     @property
     def busy(self) -> bool:
@@ -138,9 +137,7 @@ class ServingLoop:
         opening = self._thoughts.opening
         landing = opening.landing(request, opening.held(request))
         cells = opening.cells(request, landing, self.room_for(landing))
-        if self._observer is not None:
-            for _ in range(request.choices):
-                self._observer.arrived(request.difficulty)  # a request that is turned away is load too
+        self._report.arrived(request.difficulty, request.choices)  # a request that is turned away is load too
         self._tally.arrived += 1
         now = self._clock()
         claim = self._turns.claim(request, self._pace.rows, now)
@@ -148,21 +145,21 @@ class ServingLoop:
         self._racing.make_room(request.choices * cells)
         self._make_way(claim, request.choices * cells, request.ttft_s)
         together = opening.replies(
-            request, sink, self._ids, landing=landing, cells=cells, claim=claim, now=now, observe=observe,
-            on_begin=on_begin, watch=watch,
+            request, sink, self._ids, landing=landing, cells=cells, claim=claim, came_s=now - request.waited_s,
+            observe=observe, on_begin=on_begin, watch=watch,
         )  # fmt: skip
-        for active in together:
-            self._requests[active.id] = active
-            self._deadlines.add(active)
+        self._requests |= together.by_id
+        self._deadlines.add(together)
         self._together[together.id] = together
         self._admission.push(together.lead, claim)
+        if request.waited_s:  # for longer than it could
+            self._expire(now)
         self._admit(now)
         return together.id
 
     def turned_away(self) -> None:
         """Counts a request that was turned away before it was read: it is load too."""
-        if self._observer is not None:
-            self._observer.arrived(None)
+        self._report.arrived(None)
         self._tally.arrived += 1
         self._admission.turned_away += 1
         self._display.changed()
@@ -194,8 +191,7 @@ class ServingLoop:
     def tick(self) -> None:
         """Runs one engine step and makes the decisions that follow. A failure in one request ends only that request."""
         now = self._clock()
-        if self._report is not None:
-            self._report.begin(now, len(self._requests) - self._racing.beside)
+        self._report.begin(now, len(self._requests) - self._racing.beside)
         if self._ticked_s is not None:
             self._pace.stepped(now - self._ticked_s)
         self._ticked_s = now
@@ -204,24 +200,22 @@ class ServingLoop:
         self._admit(now)
         events = self._engine.step()
         self._steps += 1
-        if self._report is not None:
-            self._report.end(events, self._in_engine, now)
+        self._report.end(events, self._in_engine, now)
         for event in events:
             try:
                 self._on_event(event, now)
             except Exception as error:
-                self._broken(event.sequence, error)
+                self._broken(error, self._in_engine.get(event.sequence))
         for sequence in dict.fromkeys(event.sequence for event in events):
             try:
                 self._after_step(sequence, now)
             except Exception as error:
-                self._broken(sequence, error)
+                self._broken(error, self._in_engine.get(sequence))
         self._display.update(now, self._in_engine, self._steps)
 
     def idle(self) -> None:
         """Tells the observer that time has passed while nothing ran."""
-        if self._observer is not None:
-            self._observer.tick(self._clock(), len(self._requests) - self._racing.beside)
+        self._report.idle(self._clock(), len(self._requests) - self._racing.beside)
 
     # --- admission --------------------------------------------------------------------------------------------------
 
@@ -246,16 +240,19 @@ class ServingLoop:
         """
         while (lead := self._racing.next(self._turns, self._steps)) is not None:
             self._display.changed()
-            for active in self._racing.begin(lead):
-                self._requests[active.id] = active
-                active.begin(self._steps)
+            try:
+                for active in lead.together:
+                    active.begin(self._steps)
+                self._requests |= self._racing.begin(lead, self._steps).by_id
+            except Exception as error:
+                self._requests |= lead.together.by_id  # its rivals, too
+                self._broken(error, *lead.together)
             for active in lead.together:
                 try:
                     if active.id in self._requests:  # another's failure may have decided that it is not needed
                         self._begin(active, lead, now)
                 except Exception as error:
-                    log.exception("request %d could not be begun", active.id)
-                    self._fail(active, f"{type(error).__name__}: {error}")
+                    self._broken(error, active)
 
     def _begin(self, active: ActiveRequest, lead: ActiveRequest, now: float) -> None:
         request = active.request
@@ -286,12 +283,14 @@ class ServingLoop:
 
     def _drop(self, active: ActiveRequest, *, served: bool) -> None:
         """Removes a request from the queue or the engine."""
-        self._thoughts.left(active, served=served)
+        try:
+            self._thoughts.left(active, served=served)
+        except Exception:  # the policy's keeper is no reason to hold a request
+            log.exception("what request %d was charged could not be settled", active.id)
         del self._requests[active.id]
         self._racing.left(active)
         self._display.changed()
-        cost = active.together.leave(active)
-        if cost is not None:  # the last of its request
+        if (cost := active.together.leave(active)) is not None:  # the last of its request
             self._together.pop(active.together.id, None)
             if active.begun:
                 self._admission.settle(active.claim, cost + active.deferred)  # what was not charged yet comes back
@@ -303,17 +302,16 @@ class ServingLoop:
     def _on_idle(self) -> None:
         if not len(self._in_engine):
             self._ticked_s = None
-            if self._report is not None:
-                self._report.forget()
+            self._report.forget()
         if not self._requests:
             self._display.clear()
 
     # --- events of a step -------------------------------------------------------------------------------------------
 
-    def _broken(self, sequence: SequenceId, error: Exception) -> None:
-        """Fails the request of one sequence, for which handling the step raised `error`; the others go on."""
-        log.exception("sequence %d failed", sequence)
-        if (active := self._in_engine.get(sequence)) is not None:
+    def _broken(self, error: Exception, *those: ActiveRequest | None) -> None:
+        """Fails requests for which beginning or handling the step raised `error`, if they go on; all others go on."""
+        log.exception("a request failed")
+        for active in filter(None, those):
             self._fail(active, f"{type(error).__name__}: {error}")
 
     def _on_event(self, event: Event, now: float) -> None:
@@ -375,9 +373,11 @@ class ServingLoop:
     ) -> None:  # fmt: skip
         if error is None:
             active.reply.finish()
-        self._drop(active, served=error is None)
-        if not self._racing.ended(active, reason, failed=error is not None):
-            self._tell(active, reason, error, expired, retry_after_s)
+        try:
+            self._drop(active, served=error is None)
+        finally:  # an engine that cannot end it is no reason to keep its client waiting
+            if not self._racing.ended(active, reason, failed=error is not None):
+                self._tell(active, reason, error, expired, retry_after_s)
 
     def _tell(
         self, active: ActiveRequest, reason: FinishReason, error: str | None = None, expired: bool = False,
@@ -394,7 +394,7 @@ class ServingLoop:
         )  # fmt: skip
         if active.race is not None:
             made = active.race.tell(active, made, now)
-        if self._observer is not None and error is None and self._thoughts.limited_by_policy(active):
-            self._observer.finished(active.request.difficulty, active.rows)
+        if error is None and self._thoughts.limited_by_policy(active):
+            self._report.finished(active)
         self._tally.end(active.owner, now, made)
         active.sink(made)

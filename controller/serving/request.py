@@ -69,7 +69,8 @@ class ReasoningRequest:
     difficulty: str | None = None  # difficulty class; None: unknown
     ease: float | None = None  # chance that no thought is needed, told from the prompt; None: unknown
     landing: tuple[int, ...] | None = None  # tokens that close the thought if it is cut; None: the thinking format's
-    deadline_s: float | None = None  # since submission; the thought is cut in time for the answer; None: no deadline
+    deadline_s: float | None = None  # since it came; the thought is cut in time for the answer; None: no deadline
+    waited_s: float = 0.0  # before its submission; all its times, and its deadline, count from when it came
     ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any
     name: str = ""  # identifies the request in the queue's status
     claim: Claim = field(default_factory=Claim)  # for the fair queue
@@ -173,7 +174,7 @@ NO_THOUGHT = Thought(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a request ended. Times start at its submission."""
+    """How a request ended. Times start where it came."""
 
     finish_reason: FinishReason
     # prefilled tokens, with those that opened or closed the thought in the model's place; of several choices to one

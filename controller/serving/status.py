@@ -58,7 +58,7 @@ ReplyItem: TypeAlias = Delta | Checkpoint | RequestProgress | Outcome
 
 
 class LoopTally:
-    """How many requests have come to a loop and ended, and which ended last."""
+    """How many requests have come to a loop, how many replies have ended, and which ended last."""
 
     def __init__(self) -> None:
         self.arrived = self.finished = 0
@@ -66,7 +66,7 @@ class LoopTally:
 
     def end(self, active: ActiveRequest, now: float, made: Outcome) -> None:
         """A request has ended, or one of the replies to it."""
-        self.finished += not made.going_on
+        self.finished += 1
         self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, made))
 
     def status(self, now: float, load: EngineLoad, queue: QueueState, requests: Sequence[ActiveRequest]) -> LoopStatus:
@@ -181,6 +181,6 @@ class LoopStatus:
     drain_s: float  # expected time until all waiting requests have begun
     turned_away: int  # requests since the beginning
     arrived: int  # requests since the beginning
-    finished: int  # requests since the beginning, failed ones included, cancelled ones not
+    finished: int  # replies since the beginning, each choice of a request is one; failed ones count, cancelled ones not
     running: tuple[RunningRequest, ...]  # queued requests too, oldest first
-    ended: tuple[EndedRequest, ...]  # the last requests that finished, oldest first
+    ended: tuple[EndedRequest, ...]  # the last of those, oldest first

@@ -17,8 +17,8 @@ from controller.serving.loop import ServingLoop
 from controller.serving.request import Outcome
 from engine.base import EngineLoad
 from laser.server.controller_report import ControllerReport, report
-from laser.server.engine_process.driver import SHUTTING_DOWN, LoopDriver, uncounted
-from laser.server.engine_process.messages import Command, Event, Stop
+from laser.server.engine_process.driver import LoopDriver, uncounted
+from laser.server.engine_process.messages import SHUTTING_DOWN, Command, Event, Stop
 from laser.server.engine_process.tickets import EngineClient
 from laser.server.policy_choice import ChosenPolicy
 from laser.server.telemetry.gains import Gains
@@ -119,7 +119,7 @@ class EngineThread(EngineClient):
         if self._thread.is_alive():
             self._abandoned = True
             log.critical("the engine's step has not ended within %g s: it is left, and its requests fail", self._stop_s)
-            self._fail_asked(SHUTTING_DOWN)
+        self._fail_asked(SHUTTING_DOWN)  # whoever is left: the thread's last events were posted, and received, before
         if self._chosen is not None:
             await asyncio.to_thread(self._chosen.close)
 

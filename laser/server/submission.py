@@ -13,6 +13,7 @@ from engine.base import FinishReason
 from laser.server.api.errors import ApiError, ServerFailure, Unavailable
 from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.api.tools.reply import CallDelta, ToolReply
+from laser.server.engine_process.messages import SHUTTING_DOWN
 from laser.server.engine_process.tickets import EngineFailure, EngineLost, Ticket
 from laser.server.keys import Caller
 from laser.server.telemetry.request_log import ABANDONED, RequestLog
@@ -89,4 +90,5 @@ def of_failure(error: EngineFailure, *, alive: bool = True) -> ApiError:
 
     `alive`: the engine can serve others.
     """
-    return (Unavailable if isinstance(error, EngineLost) or not alive else ServerFailure)(str(error))
+    elsewhere = isinstance(error, EngineLost) or str(error) == SHUTTING_DOWN or not alive
+    return (Unavailable if elsewhere else ServerFailure)(str(error))

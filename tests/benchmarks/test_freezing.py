@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from benchmarks.support.freezing import WHOLE, FreezeFound, StreamRead, begun, freeze, read
-from laser.server.engine_process.link import FROZEN_S
+from laser.server.engine_process.supervision import FROZEN_S
 from laser.server_process import serving
 
 STOPPED_S = FROZEN_S + 2.0

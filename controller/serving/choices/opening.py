@@ -63,10 +63,10 @@ class Opening:
 
     def replies(
         self, request: ReasoningRequest, sink: Sink, ids: Iterator[int], *, landing: tuple[int, ...], cells: int,
-        claim: Claim, now: float, observe: ProbeObserver | None, on_begin: Callable[[], None] | None,
+        claim: Claim, came_s: float, observe: ProbeObserver | None, on_begin: Callable[[], None] | None,
         watch: ProgressObserver | None,
     ) -> Together:  # fmt: skip
-        """Returns the replies to a request, which wait from `now` on; the first begins for all. See ActiveRequest."""
+        """Returns the replies to a request, which came at `came_s`; the first begins for all. See ActiveRequest."""
         together = Together(RequestId(next(ids)))
         for choice in range(request.choices):
             held = self.held(request)
@@ -79,7 +79,7 @@ class Opening:
                 on_begin=None if choice else on_begin,
                 watch=None if watch is None else ProgressWatch(watch),
                 reply=self._reply(request, sink, choice),
-                submitted_s=now,
+                submitted_s=came_s,
                 landing=landing,
                 finder=self._finder(request),
                 budget_cap=self._budget_cap(request, landing, answer_room),

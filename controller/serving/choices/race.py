@@ -13,6 +13,7 @@ the other is shed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,8 @@ from controller.serving.request import Outcome, ReasoningRequest, RequestId, Sin
 from engine.base import FinishReason, Sampling
 from models.kinds.kind import AnswerKind
 from models.profile.width import RaceRule
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +154,13 @@ class Racing:
         """Whether a request races where places are idle, by the policy's present limits."""
         return self._joins(active) is not None
 
-    def begin(self, lead: ActiveRequest) -> Together:
+    def begin(self, lead: ActiveRequest, step: int) -> Together:
         """Returns the thoughts with which a request begins whose turn has come: rivals, too, if there is to be a race.
 
-        The request has left the queue, and the engine does not have it yet.
+        The request has left the queue after the loop's step `step`, and the engine does not have it yet.
         """
         rule = self._joins(lead)
-        if rule is None or len(self._admission):
+        if rule is None or len(self._admission) or lead.ending:  # one that is to end now waits for no rival
             return lead.together
         free = self._admission.free(len(self._in_engine))
         if free < rule.width or not self._in_engine.has_room(rule.width * lead.cells):
@@ -165,6 +168,7 @@ class Racing:
         race = Race(lead, rule)
         for place in range(1, rule.width):
             rival = self._opening.rival(lead, RequestId(next(self._ids)), _rival(lead.request, rule, place), place)
+            rival.begin(step)
             race.add(rival)
             self._rivals[rival.id] = rival
         return lead.together
@@ -218,11 +222,15 @@ class Racing:
         return rule if rule is not None and may_race(active.request, rule) else None
 
     def _rule(self, lead: ActiveRequest) -> RaceRule | None:
-        """Returns how a request is to race now; None: it is not."""
+        """Returns how a request is to race now; None: it is not, or the policy has failed on the question."""
         request = lead.request
         if self._certified is not None and request.answer not in self._certified:
             return None
-        return self._policy.limits(request.difficulty).race
+        try:
+            return self._policy.limits(request.difficulty).race
+        except Exception:  # the request meets it itself, at its thought's next look; others' races go on
+            log.exception("the policy has failed on a request of class %s, which does not race", request.difficulty)
+            return None
 
     def _shed(self, rival: ActiveRequest) -> None:
         self._drop(rival)

@@ -32,6 +32,11 @@ class Together:
         return self._members[0]
 
     @property
+    def by_id(self) -> dict[RequestId, ActiveRequest]:
+        """All of them by their ids."""
+        return {active.id: active for active in self._members}
+
+    @property
     def cells(self) -> int:
         """KV cache cells (tokens) that they may need."""
         return sum(active.cells for active in self._members)

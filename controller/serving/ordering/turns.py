@@ -107,7 +107,7 @@ class ServingTurns:
             in_engine.need_pauses()
 
     def claim(self, request: ReasoningRequest, usual_rows: float | None, now: float) -> Claim:
-        """Returns the claim of a request that comes now, with its place in the order and its expected cost.
+        """Returns the claim of a request that is submitted now, with its place in the order and its expected cost.
 
         `usual_rows`: those of a reply, of late; None: none has ended yet.
         """
@@ -116,7 +116,8 @@ class ServingTurns:
         rows = 0.0
         if self._forecast is not None:
             rows = self._forecast.rows(request.difficulty, self._foreseen(request), length=request.claim.length)
-        return replace(request.claim, cost=cost, place=self._order.place(now, min(rows, float(request.max_tokens))))
+        place = self._order.place(now - request.waited_s, min(rows, float(request.max_tokens)))
+        return replace(request.claim, cost=cost, place=place)
 
     def next(self, step: int) -> ActiveRequest | None:
         """Takes the request out of the queue that begins now, and returns it; None: none does. `step`: the loop's."""

@@ -15,11 +15,12 @@ from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
-from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
+from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, Unavailable, openai_body
 from laser.server.api.fields import AnswerWord, GenerationFields
 from laser.server.api.sampling.log_probs import Scoring
 from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
+from laser.server.engine_process.messages import SHUTTING_DOWN
 from models.kinds.kind import AnswerKind
 from models.profile.difficulty import ClassName
 from models.tools.offer import ToolOffer
@@ -169,6 +170,8 @@ def finish_word(outcome: Outcome) -> FinishWord:
                 raise DeadlineMissed(outcome.error or "the deadline has passed")
             if outcome.retry_after_s is not None:
                 raise Busy(outcome.error or "the server is busy", outcome.retry_after_s)
+            if outcome.error == SHUTTING_DOWN:
+                raise Unavailable(SHUTTING_DOWN)
             raise ServerFailure(outcome.error or "the engine failed on this request; it may be sent again")
 
 

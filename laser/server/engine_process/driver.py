@@ -21,6 +21,7 @@ from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, Re
 from controller.serving.status import ReplyItem, RequestProgress
 from engine.base import CapacityError, EngineBrokenError, EngineError
 from laser.server.engine_process.messages import (
+    SHUTTING_DOWN,
     Accepted,
     Began,
     Broken,
@@ -31,6 +32,7 @@ from laser.server.engine_process.messages import (
     Event,
     Failed,
     Gone,
+    Handled,
     Inquire,
     NotAccepted,
     Ping,
@@ -51,7 +53,6 @@ from models.grammar.grammar import GrammarError
 
 log = logging.getLogger(__name__)
 
-SHUTTING_DOWN = "the server is shutting down"
 HOLD_S = 0.005  # s that texts may wait for the next step's: to wake who receives them takes a fifth of a short one
 HELD = 1024  # events that wait, at most, for the end of replies that nobody reads before
 IDLE_S = 0.5  # s between two `idle` calls of an observed loop that has no requests
@@ -111,7 +112,7 @@ class LoopDriver:
         """Serves until it is stopped, or broken where another process takes over."""
         try:
             self._serve()
-        except Exception as error:  # whatever escapes: nobody may go on waiting for a dead thread
+        except BaseException as error:  # a library's panic, too: nobody may go on waiting for a dead thread
             log.critical("the engine's thread has failed", exc_info=True)
             self._break(f"the engine's thread has failed: {type(error).__name__}: {error}")
             self._flush()
@@ -195,6 +196,9 @@ class LoopDriver:
         self._requests[number] = None  # before `submit`, since the request may end before `submit` returns
         emit = partial(self._emit, number, command.request)
         begun = partial(self._begun, number) if self._apart else None
+        held = self._apart and command.request.grammar is not None
+        if held:
+            self._send([Handled(number=number, over=False)])
         try:
             request = self._loop.submit(
                 command.request, emit, emit if command.probes else None, begun, emit if command.progress else None
@@ -212,6 +216,8 @@ class LoopDriver:
             if number in self._requests:
                 self._requests[number] = request
             self._outbox.append(Accepted(number=number))
+        if held:
+            self._outbox.append(Handled(number=number, over=True))
 
     def _refuse(self, number: int, why: Refusal, message: str, retry_after_s: float = 0.0) -> None:
         self._left(number)
@@ -269,7 +275,7 @@ class LoopDriver:
     def _fail_all(self, message: str) -> None:
         try:
             self._loop.fail_all(message)
-        except Exception:
+        except BaseException:  # a library's panic, too: all must be told, whatever is left of the engine
             log.exception("the engine could not be cleared")
         for number in list(self._requests):
             self._outbox.append(Failed(number=number, message=message))

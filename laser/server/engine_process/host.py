@@ -183,7 +183,7 @@ class Host:
                 for commands in unpacker.feed(data):
                     for command in commands:
                         self._take(command)
-        except Exception:  # nobody could stop a process that does not listen
+        except BaseException:  # nobody could stop a process that does not listen
             log.critical("what the server says is not understood", exc_info=True)
             self._line.gone(1)
         else:

@@ -11,20 +11,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from controller.serving.admission import Overloaded, QueueState
 from controller.serving.request import Outcome
-from controller.serving.status import LoopStatus, ReplyItem
+from controller.serving.status import ReplyItem
 from engine.base import EngineLoad
 from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.child import Child, launch
-from laser.server.engine_process.driver import SHUTTING_DOWN
 from laser.server.engine_process.line import Line
 from laser.server.engine_process.messages import (
+    SHUTTING_DOWN,
+    Accepted,
     Began,
     Broken,
     Command,
     Deployed,
+    Handled,
     Inquire,
     Loading,
     Ping,
@@ -38,7 +42,7 @@ from laser.server.engine_process.messages import (
     TrialAnswered,
     Unloaded,
 )
-from laser.server.engine_process.supervision import Counts, Fate, Ledger, Restarts
+from laser.server.engine_process.supervision import FROZEN_S, Counts, Fate, Ledger, Restarts, Silence
 from laser.server.engine_process.tickets import EngineClient, EngineFailure, EngineLost, Ticket, last
 from laser.server.engine_thread import GIVE_UP, STALL_S, STOP_S
 from models.errors import Faults
@@ -47,7 +51,6 @@ from models.profile.savings import Gained
 log = logging.getLogger(__name__)
 
 PING_S = 1.0  # between two looks at whether the process runs
-FROZEN_S = 5.0  # of silence after which that is told
 REFRESH_S = 1.0  # to wait for what the policy knows, before the last that is known is told
 
 
@@ -76,7 +79,7 @@ class EngineProcess(EngineClient):
         self._config = config
         self._child = first
         self._told = told
-        self._stall_s = stall_s
+        self._silence = Silence(stall_s, GIVE_UP * stall_s)
         self._clock = clock
         self._restarts = restarts or Restarts()
         self._ledger = Ledger()
@@ -86,18 +89,17 @@ class EngineProcess(EngineClient):
         self._opening: asyncio.Future[Deployed] | None = None
         self._deployed: Deployed | None = None  # None: nothing is loaded yet
         self._tasks: list[asyncio.Task[None]] = []
-        self._step_s = 0.0  # how long the present step had taken at the last pong
-        self._frozen = False  # whether the process's silence has been told
         self._why = ""  # why the present process is about to end; "": it is not known
         self._ended = "the engine's process has ended"  # why the last one has
         self._queue = QueueState()
         self._load = EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1)
-        self._status: LoopStatus | None = None  # the last that was seen
-        self._before = Counts()  # of the processes before this one
+        self._counts = Counts()
         self._controller: ControllerReport | None = None
         self._gained: Gained | None = None
         self._takes |= {
+            Accepted: self._on_accepted,
             Began: lambda event: self._ledger.began(event.number),
+            Handled: lambda event: self._ledger.handled(event.number, over=event.over),
             Shown: self._on_shown,
             Pong: self._on_pong,
             Loading: self._told,
@@ -154,18 +156,11 @@ class EngineProcess(EngineClient):
             async with asyncio.timeout(REFRESH_S):
                 await self._call(lambda number: Inquire(call=number, whole=False))
 
-    async def status(self) -> LoopStatus:
-        return self._before.added(await super().status())
-
     @property
     def _failure(self) -> str | None:
         if self._closing or self._broken is not None:
             return self._broken or SHUTTING_DOWN
-        if self._line is not None and self._clock() - self._line.heard_s > self._stall_s:
-            return f"the engine's process has not answered for more than {self._stall_s:g} s"
-        if self._step_s > self._stall_s:
-            return f"a step of the engine has taken more than {self._stall_s:g} s"
-        return None
+        return None if self._line is None else self._silence.stalled(self._clock() - self._line.heard_s)
 
     # --- life cycle -------------------------------------------------------------------------------------------------
 
@@ -200,7 +195,6 @@ class EngineProcess(EngineClient):
         loop = asyncio.get_running_loop()
         self._opening = loop.create_future()
         self._lost.clear()
-        self._step_s = 0.0
         line = self._newest = Line(self.receive, self._on_closed)
         await loop.create_unix_connection(lambda: line, sock=self._child.line)
         deployed = await self._opening
@@ -210,29 +204,25 @@ class EngineProcess(EngineClient):
         return deployed
 
     async def _watch(self) -> None:
-        """Sees to it that the process runs: tells of a silence, and ends a process that hangs."""
-        limit_s = GIVE_UP * self._stall_s
+        """Sees to it that the process runs, or loads: tells of a silence, and ends a process that hangs."""
         while True:
             due = self._clock() + PING_S
             await asyncio.sleep(PING_S)
-            line, late_s = self._line, self._clock() - due
-            if line is None:
+            late_s, serves = self._clock() - due, self._line is not None
+            if not serves:
                 self._expire()
+            line, loads = self._newest, self._opening is not None and not self._opening.done()
+            if line is None or not (serves or loads):
                 continue
             if late_s > PING_S:  # this process was held up itself
                 line.heard_s += late_s
-            line.send(Ping())
+            if serves:  # of one that loads, only what it has loaded tells that it gets on
+                line.send(Ping())
             silent_s = self._clock() - line.heard_s
-            if (silent_s > FROZEN_S) is not self._frozen:
-                self._frozen = not self._frozen
-                if self._frozen:
-                    log.warning("the engine's process has not answered for %.0f s: requests wait", silent_s)
-                else:
-                    log.info("the engine's process answers again")
-            if max(silent_s, self._step_s) > limit_s and self._child.process.poll() is None:
-                what = "a step of the engine" if self._step_s > limit_s else "an answer of the engine's process"
-                self._why = f"{what} has taken more than {limit_s:g} s"
-                log.critical("%s: the process is ended", self._why)
+            why = self._silence.look(silent_s) if serves else self._silence.loading(silent_s)
+            if why is not None and self._child.process.poll() is None:
+                self._why = why
+                log.critical("%s: the process is ended", why)
                 self._child.process.kill()
 
     async def _replace(self) -> None:
@@ -260,15 +250,19 @@ class EngineProcess(EngineClient):
             if not self._fits(deployed):
                 self._give_up("the engine's process was started again with another model: its files have changed")
                 return
-            self._expire()
-            again = list(self._ledger.again(self._clock()))
-            self._before = self._before.again(sum(self._tickets[command.number].taken for command in again))
-            for command in again:
-                self._send(command)
             log.warning(
                 "the engine serves again after %.1f s; %d waiting requests are sent again",
-                self._clock() - began, len(again),
+                self._clock() - began, self._send_again(),
             )  # fmt: skip
+
+    def _send_again(self) -> int:
+        """Sends what waits to a new process; returns how many requests."""
+        self._expire()
+        again = list(self._ledger.again(self._clock()))
+        self._counts.sent_again(command.number for command in again if self._tickets[command.number].taken)
+        for command in again:
+            self._send(command)
+        return len(again)
 
     def _fits(self, deployed: Deployed) -> bool:
         """Whether a new process serves what prompts are prepared for."""
@@ -286,8 +280,7 @@ class EngineProcess(EngineClient):
             elif fate is Fate.GUILTY:
                 self._end(number, EngineFailure(f"the engine's process has ended twice while this request ran: {why}"))
         self._fail_calls(why)
-        self._before = self._before.plus(self._status, self._queue.turned_away)
-        self._status = None
+        self._counts.ended(self._queue.turned_away)
         self._queue = QueueState(turned_away=self._queue.turned_away)
         self._load = replace(self._load, running=0, waiting=0, probing=0, cells_reserved=0)
         delay_s, self._ended = self._restarts.ended(self._clock()), why
@@ -321,7 +314,6 @@ class EngineProcess(EngineClient):
     def _expire(self) -> None:
         """Ends requests whose deadline has passed while there was no process."""
         for number, outcome in self._ledger.expired(self._clock()):
-            self._hand(number, None)
             self._end(number, outcome)
 
     async def _call(self, command: Callable[[int], Command]) -> Any:
@@ -334,10 +326,10 @@ class EngineProcess(EngineClient):
             self._line.send(command)
 
     def _end(self, number: int, item: ReplyItem | Exception) -> None:
-        if isinstance(item, Outcome):
-            item = self._ledger.timed(number, item)
-        elif isinstance(item, Overloaded) and (ticket := self._tickets.get(number)) and ticket.taken:
-            item = EngineLost(f"{item}; the request had waited before, and may be sent again")  # to a new process
+        if isinstance(item, Overloaded):
+            self._counts.came(number)
+            if (ticket := self._tickets.get(number)) and ticket.taken:
+                item = EngineLost(f"{item}; the request had waited before, and may be sent again")  # to a new process
         if isinstance(item, Exception) or last(item):
             self._ledger.over(number)
         else:
@@ -354,9 +346,11 @@ class EngineProcess(EngineClient):
             with suppress(subprocess.TimeoutExpired):
                 self._child.process.wait(PING_S)
             how = f"the engine's process has ended ({self._child.end}) while it loaded the model"
+            how, self._why = self._why or how, ""
             self._opening.set_exception(EngineStartError(how))
             return
-        self._line, self._frozen = None, False
+        self._line = None
+        self._silence.ended()
         self._lost.set()
 
     def _on_deployed(self, event: Deployed) -> None:
@@ -369,18 +363,22 @@ class EngineProcess(EngineClient):
         if self._opening is not None and not self._opening.done():
             self._opening.set_exception(EngineStartError(*event.lines))
 
+    def _on_accepted(self, event: Accepted) -> None:
+        self._counts.came(event.number)
+        self._hand(event.number, None)
+
     def _on_shown(self, event: Shown) -> None:
-        self._queue = replace(event.queue, turned_away=self._before.turned_away + event.queue.turned_away)
+        self._queue = replace(event.queue, turned_away=self._counts.turned_away + event.queue.turned_away)
         self._load = event.load
 
     def _on_pong(self, event: Pong) -> None:
-        self._step_s = event.step_s or 0.0
+        self._silence.step_s = event.step_s or 0.0
 
     def _on_seen(self, event: Seen) -> None:
         if event.report is not None:
             self._on_report(event.report)
         if event.status is not None:
-            self._status = event.status
+            event = structs.replace(event, status=self._counts.looked(event.status))
         super()._on_seen(event)
 
     def _on_report(self, report: PolicyReport) -> None:

@@ -8,7 +8,11 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
+
+from msgspec import structs
 
 from laser.server.engine_process.messages import (
     Cancel,
@@ -16,6 +20,7 @@ from laser.server.engine_process.messages import (
     EndThought,
     Event,
     Gone,
+    Handled,
     NotAccepted,
     Refusal,
     Submit,
@@ -41,13 +46,16 @@ class Measuring:
         pass_on: Callable[[Command], None],
         send: Callable[[list[Event]], None],
         most: int = MOST_MEASURED,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`pass_on` takes commands to the loop, `send` events to the sender of commands; both on either thread."""
         self._grammars = grammars
         self._pass_on = pass_on
         self._send = send
+        self._clock = clock
         self._waiting: dict[int, list[Command]] = {}  # by request: its `Submit`, and what came for it since
-        self._work: queue.Queue[Submit] = queue.Queue(most)  # those that wait, and some that are cancelled, in order
+        # those that wait, and some that are cancelled, in order, with when they came
+        self._work: queue.Queue[tuple[Submit, float]] = queue.Queue(most)
         self._lock = threading.Lock()
         threading.Thread(target=self._measure, name="grammars measured", daemon=True).start()
 
@@ -67,7 +75,7 @@ class Measuring:
 
     def _keep(self, command: Submit) -> None:
         try:
-            self._work.put_nowait(command)
+            self._work.put_nowait((command, self._clock()))
         except queue.Full:
             self._pass_on(TurnedAway())
             message = f"{self._work.maxsize} requests wait for their grammars to be measured, must be fewer"
@@ -78,15 +86,24 @@ class Measuring:
 
     def _measure(self) -> None:
         while True:
-            command = self._work.get()
+            command, came_s = self._work.get()
             grammar = command.request.grammar
             with self._lock:
                 awaited = command.number in self._waiting
             if awaited and grammar is not None:
+                self._send([Handled(number=command.number, over=False)])
                 try:
                     self._grammars.warm(grammar)
-                except Exception:  # the loop meets it again, and tells the request
+                except BaseException:  # a library's panic, too: the loop meets it again, and tells the request
                     log.exception("a grammar could not be measured")
+                self._send([Handled(number=command.number, over=True)])
             with self._lock:  # so that nothing overtakes the request
                 for each in self._waiting.pop(command.number, ()):
-                    self._pass_on(each)
+                    self._pass_on(self._aged(each, came_s))
+
+    def _aged(self, command: Command, came_s: float) -> Command:
+        """Returns a command with the wait of its request, which came at `came_s`."""
+        if not isinstance(command, Submit):
+            return command
+        waited_s = command.request.waited_s + self._clock() - came_s
+        return structs.replace(command, request=replace(command.request, waited_s=waited_s))

@@ -23,6 +23,8 @@ from models.profile.levers.switch import Switch
 from models.profile.savings import Gained
 from models.profile.tables import OperatingPoint
 
+SHUTTING_DOWN = "the server is shutting down"  # why requests fail that have not ended when the server ends
+
 
 class EngineMessage(Struct, frozen=True, kw_only=True, array_like=True, tag=True, gc=False):
     """One message; on the wire it is an array that begins with its class's name."""
@@ -101,6 +103,13 @@ class NotAccepted(EngineMessage, frozen=True):
     why: Refusal
     message: str
     retry_after_s: float = 0.0  # where too many wait
+
+
+class Handled(EngineMessage, frozen=True):
+    """Work on a request's grammar, before it begins, is about to be done: it may end the process. Else it is over."""
+
+    number: int
+    over: bool
 
 
 class Began(EngineMessage, frozen=True):
@@ -226,6 +235,6 @@ class Unloaded(EngineMessage, frozen=True):
 
 
 Event: TypeAlias = (
-    Accepted | NotAccepted | Began | Said | TrialAnswered | Progressed | Ended | Failed | Gone | ThoughtEnded | Seen
-    | Shown | Broken | Pong | Loading | Deployed | Unloaded
+    Accepted | NotAccepted | Handled | Began | Said | TrialAnswered | Progressed | Ended | Failed | Gone | ThoughtEnded
+    | Seen | Shown | Broken | Pong | Loading | Deployed | Unloaded
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -14,12 +15,15 @@ from controller.serving.status import LoopStatus
 from engine.base import FinishReason
 from laser.server.engine_process.messages import Submit
 
+log = logging.getLogger(__name__)
+
 FAILING_ENDS = 3  # ends of the process within FAILING_S after which the server counts as failing
 FAILING_S = 60.0
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
 SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
+LOAD_S = 900.0  # of silence after which a process that loads is ended: a large model's slow disk tells nothing for long
+FROZEN_S = 5.0  # of silence after which that is told
 TWICE = 2  # processes that may end under a request
-LEAST_S = 1e-3  # of a deadline that is just passing: the loop tells so
 
 
 class Restarts:
@@ -57,12 +61,51 @@ class Restarts:
         return len(self._ends) == FAILING_ENDS and now - self._ends[0] <= FAILING_S
 
 
+class Silence:
+    """What is made of the times for which a process does not answer, or is in one step of the engine."""
+
+    def __init__(self, stall_s: float, limit_s: float) -> None:
+        """After `stall_s` of either the process hangs; after `limit_s` it is to be ended."""
+        self.step_s = 0.0  # how long the present step had taken when that was last told
+        self._stall_s, self._limit_s = stall_s, limit_s
+        self._frozen = False  # whether the log has been told
+
+    def stalled(self, silent_s: float) -> str | None:
+        """Returns why a process that has told nothing for so long hangs; None: it does not."""
+        if silent_s > self._stall_s:
+            return f"the engine's process has not answered for more than {self._stall_s:g} s"
+        if self.step_s > self._stall_s:
+            return f"a step of the engine has taken more than {self._stall_s:g} s"
+        return None
+
+    def look(self, silent_s: float) -> str | None:
+        """Returns why a process that has told nothing for so long is to be ended; None: it is not. Tells the log."""
+        if (silent_s > FROZEN_S) is not self._frozen:
+            self._frozen = not self._frozen
+            if self._frozen:
+                log.warning("the engine's process has not answered for %.0f s: requests wait", silent_s)
+            else:
+                log.info("the engine's process answers again")
+        if max(silent_s, self.step_s) <= self._limit_s:
+            return None
+        what = "a step of the engine" if self.step_s > self._limit_s else "an answer of the engine's process"
+        return f"{what} has taken more than {self._limit_s:g} s"
+
+    def loading(self, silent_s: float) -> str | None:
+        """Returns why a process that loads and has told nothing for so long is to be ended; None: it is not."""
+        return None if silent_s <= LOAD_S else f"the engine's process has loaded nothing for more than {LOAD_S:g} s"
+
+    def ended(self) -> None:
+        """The process has ended."""
+        self.step_s, self._frozen = 0.0, False
+
+
 class Fate(Enum):
     """What becomes of a request whose process has ended."""
 
     AGAIN = auto()  # its client has got nothing: it is sent to the next process
     LOST = auto()  # its client has got a part of its reply
-    GUILTY = auto()  # it ran in two processes that ended, and may be the reason
+    GUILTY = auto()  # it ran, or its grammar was worked on, in two processes that ended, and may be the reason
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +115,7 @@ class _Silent:
     command: Submit
     since_s: float  # when it came
     running: bool = False
+    handled: bool = False  # its grammar is being worked on
     ends: int = 0  # of processes under it
 
 
@@ -80,7 +124,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self._silent: dict[int, _Silent] = {}
-        self._late: dict[int, float] = {}  # s that requests had waited when they were last sent again
 
     def __len__(self) -> int:
         return len(self._silent)
@@ -94,6 +137,11 @@ class Ledger:
         if number in self._silent:
             self._silent[number].running = True
 
+    def handled(self, number: int, *, over: bool) -> None:
+        """Work on a request's grammar begins, or is over: whether the request has begun is another matter."""
+        if number in self._silent:
+            self._silent[number].handled = not over
+
     def spoke(self, number: int) -> None:
         """Something of a reply has come: its request cannot be sent again."""
         self._silent.pop(number, None)
@@ -101,24 +149,20 @@ class Ledger:
     def over(self, number: int) -> None:
         """A request has ended."""
         self._silent.pop(number, None)
-        self._late.pop(number, None)
 
     def fate(self, number: int) -> Fate:
         """Returns what becomes of a request now that its process has ended; it no longer runs."""
         silent = self._silent.get(number)
         if silent is None:
             return Fate.LOST
-        silent.ends += silent.running
-        silent.running = False
+        silent.ends += silent.running or silent.handled
+        silent.running = silent.handled = False
         return Fate.GUILTY if silent.ends >= TWICE else Fate.AGAIN
 
     def again(self, now: float) -> Iterator[Submit]:
-        """Yields what is to be sent to a new process, in the order of its coming; deadlines have gone on meanwhile."""
-        for number, silent in self._silent.items():
-            waited_s = self._late[number] = now - silent.since_s
-            request = silent.command.request
-            if request.deadline_s is not None:
-                request = replace(request, deadline_s=max(LEAST_S, request.deadline_s - waited_s))
+        """Yields what is to be sent to a new process, in the order of its coming, with how long it has waited."""
+        for silent in self._silent.values():
+            request = replace(silent.command.request, waited_s=now - silent.since_s)
             yield structs.replace(silent.command, request=request)
 
     def expired(self, now: float) -> list[tuple[int, Outcome]]:
@@ -135,44 +179,46 @@ class Ledger:
                 found.append((number, outcome))
         return found
 
-    def timed(self, number: int, outcome: Outcome) -> Outcome:
-        """Returns an outcome whose times begin where the request came, not where it was sent again."""
-        late_s = self._late.get(number)
-        if late_s is None:
-            return outcome
-        return replace(
-            outcome,
-            queue_s=outcome.queue_s + late_s,
-            total_s=outcome.total_s + late_s,
-            ttft_s=None if outcome.ttft_s is None else outcome.ttft_s + late_s,
-        )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What processes that have ended had counted."""
+    """What all processes have counted together. A request counts once, however many of them it has come to."""
 
-    arrived: int = 0
-    finished: int = 0
-    turned_away: int = 0
+    def __init__(self) -> None:
+        self.turned_away = 0  # in the processes that have ended
+        self._arrived = self._finished = 0  # in those
+        self._seen: LoopStatus | None = None  # the present one's, at the last look
+        self._since = 0  # requests that have come to it since
+        self._again = 0  # that have come to it, and had come to another one
+        self._known: set[int] = set()  # that are on their way to it, and had come to another one
+        self._told = 0  # the most arrivals that were told
 
-    def added(self, status: LoopStatus) -> LoopStatus:
-        """Returns a process's status as that of all processes since the start."""
+    def sent_again(self, numbers: Iterable[int]) -> None:
+        """Requests that had come to an earlier process are sent to the present one."""
+        self._known.update(numbers)
+
+    def came(self, number: int) -> None:
+        """A request has come to the present process, whether it waits there or is turned away."""
+        self._since += 1
+        self._again += number in self._known
+        self._known.discard(number)
+
+    def looked(self, status: LoopStatus) -> LoopStatus:
+        """The present process has told its status. Returns it as that of all processes since the start."""
+        self._seen, self._since = status, 0
+        self._told = max(self._told, self._arrived + status.arrived - self._again)
         return replace(
             status,
-            arrived=status.arrived + self.arrived,
-            finished=status.finished + self.finished,
+            arrived=self._told,
+            finished=status.finished + self._finished,
             turned_away=status.turned_away + self.turned_away,
         )
 
-    def again(self, requests: int) -> Counts:
-        """Returns the counts without so many requests that arrive in the next process, too."""
-        return replace(self, arrived=self.arrived - requests)
-
-    def plus(self, status: LoopStatus | None, turned_away: int) -> Counts:
-        """Returns the counts with those of a process that was last seen so; `turned_away` is that of all."""
-        if status is None:
-            return replace(self, turned_away=turned_away)
-        return Counts(
-            arrived=self.arrived + status.arrived, finished=self.finished + status.finished, turned_away=turned_away
-        )
+    def ended(self, turned_away: int) -> None:
+        """The present process has ended; `turned_away` is what all have turned away."""
+        if self._seen is not None:
+            self._arrived += self._seen.arrived
+            self._finished += self._seen.finished
+        self._arrived += self._since - self._again
+        self.turned_away = turned_away
+        self._seen, self._since, self._again = None, 0, 0
+        self._known.clear()

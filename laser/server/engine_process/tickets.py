@@ -120,10 +120,13 @@ class Ticket:
 
     def receive(self, item: ReplyItem | Exception | None) -> None:
         """Takes an item of the engine's; None: the request is accepted. Runs on the event loop."""
-        if item is None or (isinstance(item, Exception) and not self._accepted.done()):
-            if not self._accepted.done():  # the future is cancelled if the client has gone
-                self._accepted.set_result(None) if item is None else self._accepted.set_exception(item)
-            self._over = self._over or item is not None
+        if not self._accepted.done():  # the future is cancelled if the client has gone
+            if isinstance(item, Exception):
+                self._accepted.set_exception(item)
+                self._over = True
+                return
+            self._accepted.set_result(None)  # what has items is taken: it may end before the word of that comes
+        if item is None:
             return
         if isinstance(item, Exception):
             self._failure = item if isinstance(item, EngineFailure) else EngineFailure(str(item))

@@ -83,6 +83,21 @@ def test_a_request_whose_deadline_passes_in_the_queue_ends_with_an_error(chain: 
     assert late.deltas == []
 
 
+def test_times_and_deadlines_count_from_when_a_request_came(chain: Chain) -> None:
+    """It may have waited for its grammar, or for a process, before it was submitted."""
+    now = chain(BRIEF).ask(max_tokens=60).outcome
+    bench = chain(BRIEF)
+    _, waited = offer(bench, waited_s=5.0)
+    bench.run()
+    assert now.ttft_s is not None
+    times = (now.queue_s + 5.0, now.ttft_s + 5.0, now.total_s + 5.0)
+    assert (waited.outcome.queue_s, waited.outcome.ttft_s, waited.outcome.total_s) == times
+    _, late = offer(bench, waited_s=5.0, deadline_s=4.0)
+    assert late.outcome.expired
+    assert late.outcome.error == "the deadline has passed after 5.0 s in the queue"
+    assert not bench.loop.busy
+
+
 def test_a_clients_own_words_close_its_thought(chain: Chain) -> None:
     bench = chain(ENDLESS)
     landing = tuple(bench.tokenizer.encode("b" * 12 + "</think>"))

@@ -14,12 +14,14 @@ from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
 from engine.base import EngineError, FinishReason, Sampling
+from laser.server.dashboard.history import StatusHistory
 from models.kinds.kind import AnswerKind
 from models.tokenizer import ChatTokenizer
 from tests.controller.serving.answers.test_held import LED, NUMBER, SAYS_SEVEN
 from tests.support.parrot_bench import parrot, spelled
 from tests.support.row_counts import counting
 from tests.support.serving_bench import ANSWER, BRIEF, ENDLESS, FORMAT, SURE, Bench, Heard
+from tests.support.statuses import CONTROLLER
 
 Chain = Callable[..., Bench]
 WAYS = {"\n": {"a": 0.5, "b": 0.4}, "a": {"b": 0.5, "</think>": 0.4}, "b": {"a": 0.5, "</think>": 0.4}, **ANSWER}
@@ -116,7 +118,7 @@ def test_one_reply_that_fails_leaves_the_others(chain: Chain) -> None:
     _, heard = ask(bench, 3)
     bench.tick(2)
     lead, *_ = bench.engine.ledger.accounts
-    bench.loop._broken(lead, RuntimeError("it burst"))
+    bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(lead))
     bench.run()
     assert [outcome.finish_reason for outcome in heard.outcomes] == [FinishReason.ERROR, *[FinishReason.STOP] * 2]
     assert heard.outcomes[0].going_on == 2
@@ -257,3 +259,20 @@ def test_a_limit_of_the_clients_holds_for_any_kind_of_answer_and_probes_only_wha
     assert code.outcome.thought.probes == 0
     assert short.outcome.reproducible
     assert code.outcome.reproducible
+
+
+def test_a_record_has_each_choice_whenever_it_ends(chain: Chain) -> None:
+    """The page's own, which is fed with looks at the loop."""
+    bench = chain(WAYS)
+    history = StatusHistory(model="m")
+    ask(bench, 4, sampling=DRAWN)
+    ask(bench, 1, sampling=replace(DRAWN, seed=1))
+    news = []
+    while bench.loop.busy:
+        bench.tick()
+        history.add(bench.loop.status(), CONTROLLER)
+        told = history.status(since=history.number - 1)
+        assert told is not None
+        news += [told.ended] if told.ended else []
+    assert len(news) > 2
+    assert sorted(each.number for ended in news for each in ended) == [1, 2, 3, 4, 5]

@@ -150,7 +150,7 @@ def test_who_leaves_pays_for_thoughts_that_were_shed_or_have_failed(chain: Chain
         policy.rule = None
     else:
         lead, *_ = bench.engine.ledger.accounts
-        bench.loop._broken(lead, RuntimeError("it burst"))
+        bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(lead))
     bench.tick(10)
     costs, accounts = bench.loop.cancel(number), list(bench.engine.ledger.accounts.values())
     assert sum(cost.rows for cost in costs) == sum(len(account.tokens) for account in accounts) >= 30
@@ -174,7 +174,7 @@ def test_a_race_whose_first_thought_has_failed_counts_as_one_request(chain: Chai
         ask(bench)
         bench.tick(2)
     for sequence in list(bench.engine.ledger.accounts)[:3]:  # the first race's lead, and two of its rivals
-        bench.loop._broken(sequence, RuntimeError("it burst"))
+        bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(sequence))
         bench.tick(2)
     assert load.in_system[-1] == 2
     bench.run()
@@ -237,3 +237,19 @@ def test_what_is_more_than_one_plain_short_answer_does_not_race(chain: Chain, op
 def test_who_watches_trial_answers_does_not_race(chain: Chain) -> None:
     bench = chain(WAYS, policy=FixedPolicy(Limits(race=FIRST)), admission=IDLE)
     assert bench.ask(sampling=DRAWN).outcome.width == 1
+
+
+def test_a_thought_that_was_asked_to_end_while_it_waited_does_not_race(chain: Chain) -> None:
+    policy = Moving(None)
+    bench = chain(ENDLESS, policy=policy, admission=AdmissionLimits(slots=FIRST.width))
+    for _ in range(FIRST.width):
+        ask(bench, max_tokens=200)
+    number, heard = ask(bench)
+    bench.tick(2)
+    policy.rule = FIRST
+    assert bench.loop.end_thought(number)
+    bench.loop.fail_running("a step has failed")
+    bench.tick()
+    assert bench.engine.load().running == 1
+    bench.run()
+    assert (heard.outcome.width, heard.outcome.thought.exit_reason, heard.outcome.thought.tokens) == (1, "requested", 0)

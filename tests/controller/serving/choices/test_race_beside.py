@@ -136,7 +136,7 @@ def test_what_is_left_of_a_race_pauses_as_a_thought_alone_does(chain: Chain, fai
     assert bench.engine.load().running == 2
     if fails:
         lead, *_ = bench.engine.ledger.accounts
-        bench.loop._broken(lead, RuntimeError("it burst"))
+        bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(lead))
     for length in (20.0, 10.0):
         heard.append(ask(bench, max_tokens=30, sampling=Sampling(), claim=Claim(length=length))[1])
         bench.tick(2)

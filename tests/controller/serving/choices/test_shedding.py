@@ -154,7 +154,7 @@ def test_a_vote_that_shrinks_to_two_serves_the_request_s_own_thought_and_sheds_t
     if need == "a place":
         ask(bench)
     elif need == "a failure":
-        bench.loop._broken(list(bench.engine.ledger.accounts)[-1], RuntimeError("it burst"))
+        bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(list(bench.engine.ledger.accounts)[-1]))
     else:
         policy.rule = None
     bench.tick()
@@ -177,12 +177,12 @@ def test_a_rival_that_has_ended_does_not_stand_for_the_first_thought_of_two(chai
         while bench.engine.load().running == 3:
             bench.tick()
         lead, other, _ = bench.engine.ledger.accounts
-        bench.loop._broken(other, RuntimeError("it burst"))
+        bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(other))
         bench.tick()
         assert bench.engine.load().running == 1
         assert not heard.outcomes  # the first thought goes on
         if fails:
-            bench.loop._broken(lead, RuntimeError("it burst, too"))
+            bench.loop._broken(RuntimeError("it burst, too"), bench.loop._in_engine.get(lead))
         bench.run()
         assert heard.outcome.error is None
         if not fails:
@@ -217,7 +217,7 @@ def test_a_thought_that_fails_leaves_the_race_to_the_others(chain: Chain) -> Non
     _, heard = ask(bench)
     bench.tick(2)
     lead, *_ = bench.engine.ledger.accounts
-    bench.loop._broken(lead, RuntimeError("it burst"))
+    bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(lead))
     bench.run()
     assert heard.outcome.error is None
     assert heard.content
@@ -230,7 +230,7 @@ def test_the_last_thought_of_a_race_whose_first_has_failed_is_not_shed(chain: Ch
     _, heard = ask(bench, max_tokens=60)
     bench.tick(3)
     lead, *_ = bench.engine.ledger.accounts
-    bench.loop._broken(lead, RuntimeError("it burst"))
+    bench.loop._broken(RuntimeError("it burst"), bench.loop._in_engine.get(lead))
     policy.rule = None
     others = [ask(bench, max_tokens=60)[1] for _ in range(5)]  # more than there are places for
     bench.run()

@@ -31,11 +31,13 @@ from laser.server.engine_process.messages import (
     Ended,
     EndThought,
     Event,
+    Handled,
     Shown,
     Stop,
     Submit,
 )
 from laser.server.engine_process.wire import EVENTS, Unpacker, packed
+from models.grammar.grammar import Grammar
 from tests.support.analysis_profile import CLASSES
 from tests.support.driven_controller import QUALITY, AtOnce, Driven
 from tests.support.parrot_engine import ParrotOptions
@@ -138,6 +140,25 @@ def in_two(bench: Bench, asked: list[Command]) -> list[Event]:
         host.serve(bench.deployment)
         reader.join()
     return [event for event in told if not isinstance(event, Began | Shown | Deployed)]
+
+
+def test_a_process_of_its_own_says_first_that_it_is_at_a_request_s_grammar(random_model: Path) -> None:
+    """What compiles grammars may end the process, before the request has begun."""
+    sound = deploy(ServeConfig(model=random_model, engine=ParrotOptions(cells=4096, max_batch=3)))
+    free = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "?"}]), max_tokens=8)
+    held = replace(free, grammar=Grammar.choice(["yes"], asked_by="guided_choice"))
+    sent: list[list[Event]] = []
+    inbox: queue.Queue[Command] = queue.Queue()
+    for number, request in enumerate((free, held), start=1):
+        inbox.put(Submit(number=number, request=request, probes=False))
+    inbox.put(Stop())
+    LoopDriver(sound.loop, sent.append, inbox=inbox, apart=True).run()
+    events = [event for batch in sent for event in batch]
+    assert [event for event in events if isinstance(event, Handled)] == [
+        Handled(number=2, over=False),
+        Handled(number=2, over=True),
+    ]
+    assert [Handled(number=2, over=False)] in sent  # at once, before anything is done
 
 
 def test_ticks_probes_and_decisions_are_the_same_record_for_record(random_model: Path) -> None:

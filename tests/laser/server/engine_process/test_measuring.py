@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -17,6 +17,7 @@ from laser.server.engine_process.messages import (
     EndThought,
     Event,
     Gone,
+    Handled,
     Inquire,
     NotAccepted,
     Refusal,
@@ -47,15 +48,26 @@ class Bench:
 
     vocabulary: GrammarVocabulary
     most: int = 8
+    now: float = 0.0
     gate: threading.Event = field(default_factory=threading.Event)
+    before: list[tuple[int, bool]] = field(default_factory=list)  # of `handled`, when the first was measured
     passed: queue.SimpleQueue[Command] = field(default_factory=queue.SimpleQueue)
     events: list[Event] = field(default_factory=list)
+    handled: list[tuple[int, bool]] = field(default_factory=list)  # requests, and whether the work on them was over
 
     def __post_init__(self) -> None:
         self.grammars = Grammars(self._vocabulary, ahead=True)
-        self.measuring = Measuring(self.grammars, self.passed.put, self.events.extend, most=self.most)
+        self.measuring = Measuring(self.grammars, self.passed.put, self._send, most=self.most, clock=lambda: self.now)
+
+    def _send(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Handled):
+                self.handled.append((event.number, event.over))
+            else:
+                self.events.append(event)
 
     def _vocabulary(self) -> GrammarVocabulary:
+        self.before = list(self.handled)
         assert self.gate.wait(WAIT_S)
         return self.vocabulary
 
@@ -88,7 +100,18 @@ def test_other_requests_commands_go_past_a_grammar_that_is_measured(bench: Bench
     assert bench.passed.empty()
     bench.gate.set()
     assert bench.next(2) == [first, last]  # a request's own commands keep their order
+    assert bench.before == [(1, False)]  # the process may end over it
+    assert bench.handled == [(1, False), (1, True)]
     assert not bench.events
+
+
+def test_a_request_has_waited_while_its_grammar_was_measured(bench: Bench) -> None:
+    first = submit(1, replace(held("yes"), waited_s=1.0))  # of which it had waited for another process
+    bench.take(first)
+    bench.now = 2.5
+    bench.gate.set()
+    (passed,) = bench.next(1)
+    assert passed == submit(1, replace(held("yes"), waited_s=3.5))
 
 
 def test_a_request_whose_grammar_is_known_waits_for_none(bench: Bench) -> None:
@@ -128,3 +151,25 @@ def test_a_grammar_that_cannot_be_used_is_left_for_the_loop_to_refuse(bench: Ben
     bench.gate.set()
     bench.take(submit(1, wrong))
     assert bench.next(1) == [submit(1, wrong)]
+
+
+def test_a_library_s_panic_over_a_grammar_ends_no_thread(vocabulary: GrammarVocabulary) -> None:
+    """As pyo3 raises it: no Exception."""
+
+    class Panic(BaseException):
+        pass
+
+    class Panicking(Bench):
+        panics = 1
+
+        def _vocabulary(self) -> GrammarVocabulary:
+            if self.panics:
+                self.panics -= 1
+                raise Panic("index out of bounds")
+            return super()._vocabulary()
+
+    bench = Panicking(vocabulary)
+    bench.gate.set()
+    commands = [submit(1, held("yes")), submit(2, held("no"))]
+    bench.take(*commands)
+    assert bench.next(2) == commands  # the loop meets it again

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controller.serving.request import NO_THOUGHT, Outcome, ReasoningRequest
+from controller.serving.request import ReasoningRequest
 from controller.serving.status import LoopStatus
-from engine.base import EngineLoad, FinishReason
+from engine.base import EngineLoad
 from laser.server.engine_process.messages import Submit
 from laser.server.engine_process.supervision import DELAYS_S, SOUND_S, Counts, Fate, Ledger, Restarts
 
@@ -69,6 +69,22 @@ def test_a_request_that_ran_in_two_processes_that_ended_is_not_sent_to_a_third_b
         assert ledger.fate(2) is Fate.AGAIN
 
 
+def test_a_request_over_whose_grammar_two_processes_ended_is_not_sent_to_a_third() -> None:
+    """It has begun in none of them."""
+    ledger = Ledger()
+    for number in (1, 2, 3):
+        ledger.enter(submit(number), now=0.0)
+    for last in (Fate.AGAIN, Fate.GUILTY):
+        ledger.handled(1, over=False)
+        ledger.handled(2, over=False)
+        ledger.handled(2, over=True)
+        ledger.handled(3, over=False)
+        ledger.began(3)
+        ledger.handled(3, over=True)  # that it has begun is another matter
+        assert [ledger.fate(number) for number in (1, 2, 3)] == [last, Fate.AGAIN, last]
+    ledger.handled(9, over=False)
+
+
 def test_waiting_for_a_process_in_vain_does_not_make_a_request_guilty() -> None:
     ledger = Ledger()
     ledger.enter(submit(1), now=0.0)
@@ -80,30 +96,46 @@ def test_time_goes_on_for_a_request_that_is_sent_again() -> None:
     ledger = Ledger()
     ledger.enter(submit(1, deadline_s=5.0), now=100.0)
     ledger.enter(submit(2, deadline_s=1.0), now=100.0)
-    again = {command.number: command.request.deadline_s for command in ledger.again(102.0)}
-    assert again[1] == pytest.approx(3.0)
-    assert 0.0 < float(again[2] or 0.0) < 0.1
+    for now in (102.0, 103.0):  # the loop counts its times, and its deadline, from when it came
+        again = {command.number: command.request for command in ledger.again(now)}
+        assert [again[number].waited_s for number in (1, 2)] == [now - 100.0] * 2
+        assert [again[number].deadline_s for number in (1, 2)] == [5.0, 1.0]
     assert ledger.expired(100.5) == []
-    ((number, late),) = ledger.expired(102.0)
-    assert (number, late.expired, late.queue_s) == (2, True, 2.0)
-    outcome = Outcome(
-        finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=1, thought=NO_THOUGHT, queue_s=0.5,
-        total_s=1.5, ttft_s=1.0,
+    ((number, late),) = ledger.expired(104.0)
+    assert (number, late.expired, late.queue_s, late.total_s) == (2, True, 4.0, 4.0)
+
+
+def status(arrived: int, finished: int = 0, turned_away: int = 0) -> LoopStatus:
+    return LoopStatus(
+        at_s=0.0, load=EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1), drain_s=0.0,
+        turned_away=turned_away, arrived=arrived, finished=finished, running=(), ended=(),
     )  # fmt: skip
-    timed = ledger.timed(1, outcome)
-    assert (timed.queue_s, timed.total_s, timed.ttft_s) == (2.5, 3.5, 3.0)
-    ledger.over(1)
-    assert ledger.timed(1, outcome) == outcome
-    assert ledger.timed(9, outcome) == outcome
 
 
 def test_counts_go_on_over_processes() -> None:
-    status = LoopStatus(
-        at_s=0.0, load=EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1), drain_s=0.0,
-        turned_away=2, arrived=7, finished=5, running=(), ended=(),
-    )  # fmt: skip
-    before = Counts().plus(status, turned_away=2)
-    seen = before.added(status)
+    counts = Counts()
+    counts.looked(status(7, 5, 2))
+    counts.ended(turned_away=2)
+    seen = counts.looked(status(7, 5, 2))
     assert (seen.arrived, seen.finished, seen.turned_away) == (14, 10, 4)
-    assert before.plus(None, turned_away=2) == before
-    assert before.again(3).added(status).arrived == 11  # three of them came to both processes
+
+
+def test_what_comes_to_several_processes_has_come_once_and_no_count_falls() -> None:
+    """Two of them end before anybody has looked at them: one at once, one when all that waited has come to it."""
+    counts, told = Counts(), []
+    for number in range(1, 6):
+        counts.came(number)
+    told.append(counts.looked(status(5)).arrived)
+    counts.came(6)  # since the last look
+    for came in (0, 3):
+        counts.ended(turned_away=0)
+        counts.sent_again((4, 5, 6))
+        for number in range(4, 4 + came):
+            counts.came(number)
+    counts.ended(turned_away=0)
+    counts.sent_again((4, 5, 6))
+    told.append(counts.looked(status(0)).arrived)
+    for loop_s, number in enumerate((4, 5, 6, 7), start=1):
+        counts.came(number)
+        told.append(counts.looked(status(loop_s)).arrived)
+    assert told == [5, 6, 6, 6, 6, 7]

@@ -27,6 +27,7 @@ from laser.server.engine_process.messages import (
     EngineMessage,
     Failed,
     Gone,
+    Handled,
     Inquire,
     Loading,
     NotAccepted,
@@ -117,6 +118,7 @@ EVENT_EXAMPLES: list[EngineMessage] = [
     Failed(number=3, message="it is lost"), Gone(number=4, outcome=None), Gone(number=5, outcome=OUTCOME),
     ThoughtEnded(call=2, ended=True), Seen(call=3, status=STATUS, report=REPORT),
     Seen(call=4, failure="it hangs"), Broken(message="the arena is gone"), Pong(step_s=0.5), Pong(step_s=None),
+    Handled(number=6, over=False),
     Shown(queue=QueueState(running=2, turns=(("chatcmpl-1", Turn(position=1, eta_s=0.5)),), drain_s=1.0), load=LOAD),
     Loading(stage="weights", share=0.5), Unloaded(lines=("one fault", "another")),
     Deployed(
