@@ -4,7 +4,7 @@ Each class d mixes the operating points k of its hull with weights x_dk; k = 0 s
 D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plant's mean number in the system,
 
     max   Σ (λ_d/Λ) Q_d·x_d − (w/Λ)·N − stickiness·Σ (λ_d/Λ) ‖x_d − x_d,prev‖₁ − penalties·slack
-    s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ floor_d;
+    s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ min(floor_d, max Q_d);
           |θ̄_d − θ̄_d,prev| ≤ δ·Δt + r_d;  B̄_1 ≤ B̄_2 + u_1 ≤ …
 
 With an account of risk, which charges r_dk and allows a mean charge of A, and at which a unit kept is worth μ,
@@ -199,7 +199,9 @@ class Optimizer:
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
-            self._floors = cp.Constant(shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
+            best = np.where(shares > 0.0, self._accuracy, -np.inf).max(axis=1)  # more than that is out of reach
+            floors = np.minimum(objective.accuracy_floors, best)
+            self._floors = cp.Constant(shares * self._accuracy) @ x + below >= floors
             constraints.append(self._floors)
             value -= objective.floor_penalty * (self._weight @ below)
         if objective.order_penalty > 0.0 and classes > 1:

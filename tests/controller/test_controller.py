@@ -235,6 +235,19 @@ def test_floors_hold_where_the_plan_can_hold_them(tmp_path: Path) -> None:
     assert all(got >= floor for got, floor in zip(accuracy, (0.9, 0.8, 0.6), strict=True))
 
 
+@pytest.mark.parametrize("hard", [1.0, float(QUALITY.accuracy[2].max()) - 1e-9])
+def test_a_floor_that_is_hardly_met_or_never_drops_no_other_before_an_overload(tmp_path: Path, hard: float) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text(f"objective:\n  latency_weight: 0.02\n  accuracy_floors: [0.9, 0.8, {hard!r}]\n")
+    driven = Driven(AtOnce(Planner(QUALITY, clock=time.perf_counter)), file)
+    driven.run(20.0, rate=0.3 * FULL_RATE, in_system=12)
+    accuracy = [QUALITY.accuracy[d, k] for d, k in enumerate(driven.controller._points)]
+    assert all(got >= floor for got, floor in zip(accuracy, (0.9, 0.8, min(hard, accuracy[2])), strict=True))
+    assert accuracy[2] == QUALITY.accuracy[2].max()
+    driven.run(30.0, rate=20.0 * FULL_RATE, in_system=12)
+    assert QUALITY.accuracy[2, driven.controller._points[2]] < accuracy[2]
+
+
 def test_an_slo_keeps_to_points_that_end_in_time_at_the_present_number_in_the_system(tmp_path: Path) -> None:
     file = tmp_path / "controller.yaml"
     file.write_text("objective:\n  latency_weight: 0.0\n  slo_s: [1.5, 3.0, 4.0]\n")
