@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_decisions_with_an_account_come_out_the_same_again() -> None:
     found = replay(POOLED, served.records)
     assert found.decisions > 40
     assert found.same
+
+
+def test_a_log_of_another_risk_tells_the_decisions_on_points_that_this_one_has_not() -> None:
+    served = Served()
+    served.run(5.0, rate=0.3 * RATE, in_system=2)
+    there = (PointId(len(POOLED.tables().points)),) * len(CLASSES)
+    beyond = replace(served.records[3].held, target=there, points=there)
+    served.records[4] = replace(served.records[4], before=beyond)
+    assert [one.number for one in replay(POOLED, served.records).changed] == [5]
 
 
 @given(price=st.floats(1e-6, 1e-2), risk_price=st.floats(0.0, 3.0), less=st.floats(0.0, 1e-6))
