@@ -114,10 +114,11 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 )
 @click.option(
     "--width",
-    type=click.IntRange(2, 16),
+    type=click.IntRange(2, 8),  # WIDEST
     help="Also sample so many replies to each question, and tabulate and certify races of up to so many thoughts of "
     "one prompt; `laser serve --policy load-aware --set width=true` has thoughts race where places are idle. With "
-    "--from-records: of replies sampled earlier.",
+    "--from-records: of replies sampled earlier. At most 8: races are all that the replies allow, twice as many with "
+    "each thought more.",
 )
 @click.pass_context
 def command(
