@@ -128,7 +128,7 @@ def _corner(
     open_to, keeps = np.broadcast_to(inside, (len(worth), *inside.shape)), np.ones(len(inside), dtype=np.bool_)
     for goal in goals:
         kept_by = open_to & goal[:, None, :]
-        kept_in = kept_by.any(axis=2)  # [class, corner]
+        kept_in = np.asarray(kept_by.any(axis=2))  # [class, corner]
         share = np.where(keeps, shares @ kept_in, -1.0)
         keeps = share >= share.max() - NEAR
         open_to = np.where(kept_in[:, :, None], kept_by, open_to)

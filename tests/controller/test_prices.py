@@ -48,7 +48,7 @@ def test_memory_that_binds_plans_a_smaller_batch_at_prices_too() -> None:
     wide = program.solve(load, USED.plant_model(), memory=Memory(cells=10**6))
     assert wide.batch is None
     assert wide.cells is not None
-    tight = program.solve(load, USED.plant_model(), memory=Memory(cells=3 * wide.cells))
+    tight = program.solve(load, USED.plant_model(), memory=Memory(cells=round(3 * wide.cells)))
     assert tight.batch is not None
     assert tight.batch < USED.plant_model().max_batch
     assert tight.prices.sequence > 0.0
