@@ -18,5 +18,5 @@ class FiniteRange(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)
         if math.isnan(found) or (math.isinf(found) and not self.infinite):
-            self.fail(f"{found} is not a finite number.", param, ctx)
+            self.fail(f"{found} is not a {'' if self.infinite else 'finite '}number.", param, ctx)
         return found
