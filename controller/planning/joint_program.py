@@ -4,7 +4,7 @@ Each class d mixes the operating points k of its hull with weights x_dk; k = 0 s
 D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plant's mean number in the system,
 
     max   Σ (λ_d/Λ) Q_d·x_d − (w/Λ)·N − stickiness·Σ (λ_d/Λ) ‖x_d − x_d,prev‖₁ − penalties·slack
-    s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ min(floor_d, max Q_d);
+    s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ floor_d;
           |θ̄_d − θ̄_d,prev| ≤ δ·Δt + r_d;  B̄_1 ≤ B̄_2 + u_1 ≤ …
 
 With an account of risk, which charges r_dk and allows a mean charge of A, and at which a unit kept is worth μ,
@@ -199,9 +199,9 @@ class Optimizer:
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
-            best = np.where(shares > 0.0, self._accuracy, -np.inf).max(axis=1)  # more than that is out of reach
-            floors = np.minimum(objective.accuracy_floors, best)
-            self._floors = cp.Constant(shares * self._accuracy) @ x + below >= floors
+            best = np.where(shares > 0.0, self._accuracy, -np.inf).max(axis=1)
+            self._out_of_reach = np.maximum(np.array(objective.accuracy_floors) - best, 0.0)
+            self._floors = cp.Constant(shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
             constraints.append(self._floors)
             value -= objective.floor_penalty * (self._weight @ below)
         if objective.order_penalty > 0.0 and classes > 1:
@@ -329,7 +329,7 @@ class Optimizer:
             ),
             slack=Slack(
                 capacity=float(_missed(self._over)),
-                floor=np.zeros(classes) if self._below is None else _missed(self._below),
+                floor=np.zeros(classes) if self._below is None else _missed(self._below, self._out_of_reach),
                 threshold=_missed(self._fast),
             ),
             solver=solver,
@@ -347,6 +347,7 @@ def _dual(constraint: cp.Constraint) -> Array:
     return np.maximum(np.asarray(constraint.dual_value, dtype=np.float64), 0.0)
 
 
-def _missed(slack: cp.Variable) -> Array:
-    missed = _value(slack)
+def _missed(slack: cp.Variable, anyway: Array | float = 0.0) -> Array:
+    """Returns the slack, less what no solution can do `anyway`."""
+    missed = _value(slack) - anyway
     return np.where(missed > 1e-6, missed, 0.0)  # an interior-point solver leaves residues
