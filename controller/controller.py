@@ -21,7 +21,7 @@ from controller.decision_record import DecisionRecord
 from controller.estimation.estimator import LoadEstimate, LoadEstimator
 from controller.planning import bisection as fallback
 from controller.planning.decision import Decision
-from controller.planning.plan import Plan, Solver, SolveRequest
+from controller.planning.plan import Plan, Solver, SolveRequest, enough_rows
 from controller.planning.races import has_races, racing
 from controller.policy import Limits
 from controller.risk.keeper import RiskKeeper
@@ -271,7 +271,7 @@ class Controller:
             load=estimate.load,
             plant=replace(self._plant, step_time=estimate.step_time),
             objective=self._objective,
-            rows=settings.rows,
+            rows=enough_rows(settings.rows, self._plant.max_batch),
             allowance=None if self.keeper is None else self.keeper.allowance(estimate.rate),
             memory=self._cells.memory if self.plans_memory else None,
             races=settings.price is not PriceSource.JOINT_PROGRAM,

@@ -22,7 +22,7 @@ NEAR = 1e-3  # relative difference up to which prices are equal: a solver's opti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedDecision:
-    """A decision that came out otherwise."""
+    """A decision that came out otherwise, or followed one on points that the tables do not have."""
 
     number: int  # in the log, from 1
     record: DecisionRecord
@@ -58,13 +58,13 @@ def replay(profile: Profile, records: Iterable[DecisionRecord]) -> Replayed:
             error = abs(price - record.price) / max(abs(record.price), 1e-12)
             worst = max(worst, error if math.isfinite(error) else math.inf)
         now = _decided(tables, profile.certificate.mean, record)
-        if now != record.held:
+        if now != record.held or not _known(tables, record.before):
             changed.append(ChangedDecision(number=number, record=record, now=now))
     return Replayed(decisions=number, solves=maps.solves, price_error=worst, changed=tuple(changed))
 
 
 def _decided(tables: OperatingTables, mean: float | None, record: DecisionRecord) -> Held:
-    before = record.before
+    before = record.before if _known(tables, record.before) else None
     if record.price is None:
         target = safe_points(tables, mean)
     else:
@@ -81,6 +81,11 @@ def _decided(tables: OperatingTables, mean: float | None, record: DecisionRecord
             cells=record.cells,
         )
     return move(tables, record.objective, target=target, before=before, elapsed_s=record.elapsed_s)
+
+
+def _known(tables: OperatingTables, held: Held | None) -> bool:
+    """Whether the tables have all points that were in force; a log of other tables has points beyond them."""
+    return held is None or all(0 <= k < len(tables.points) for k in (*held.target, *held.points))
 
 
 class _Maps:

@@ -12,7 +12,8 @@ the laxest in force, the corner is chosen first, by what all classes together wo
 stays unless another gains `stickiness`.
 
 If classes have SLOs, points with which 95 % of requests would not end in time at the present number in the system are
-left out first; an accuracy floor takes precedence over an SLO.
+left out first; an accuracy floor takes precedence over an SLO. Both go before the price of risk: of the corners those
+count that hold points which keep them, for as many requests as any corner does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from models.profile.give_up import GiveUpLimit
 from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+NEAR = 1e-9  # shares of requests that differ by less are equal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,8 @@ def choose(
         else:
             worth = accuracy - max(price, 0.0) * work_ratio[:, None] * tables.tokens
             shares = np.ones(len(accuracy)) / len(accuracy) if mix is None else mix / mix.sum()
-            within = _corner(tables, worth, risk_price, shares, before, objective.stickiness)
+            goals = _goals(tables, objective.accuracy_floors if floors else (), work_ratio, steps)
+            within = _corner(tables, worth, risk_price, shares, before, objective.stickiness, goals)
     chosen = []
     for d in range(len(tables.classes)):
         open_to = within
@@ -91,17 +96,44 @@ def choose(
     return tuple(chosen)
 
 
+def _goals(
+    tables: OperatingTables, floors: Sequence[float], work_ratio: Array, steps: Sequence[float] | None
+) -> list[Mask]:
+    """Returns which points keep each goal of their class, [class, point]: floors first, then SLOs."""
+    goals: list[Mask] = []
+    if floors:
+        goals.append(tables.accuracy >= np.array(floors)[:, None])
+    if steps is not None and tables.p95_steps is not None:
+        goals.append(work_ratio[:, None] * tables.p95_steps <= np.array(steps)[:, None])
+    return goals
+
+
 def _corner(
-    tables: OperatingTables, worth: Array, risk_price: float, shares: Array, before: Sequence[int] | None, least: float
+    tables: OperatingTables,
+    worth: Array,
+    risk_price: float,
+    shares: Array,
+    before: Sequence[int] | None,
+    least: float,
+    goals: Sequence[Mask],
 ) -> npt.NDArray[np.intp]:
     """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs.
 
-    The corner of the points `before` stays unless another one gains `least`.
+    The corner of the points `before` stays unless another one gains `least`. `goals`: which points keep each, [class,
+    point], the first goes before the next; corners within which it is kept by less of the classes than within others
+    are left out.
     """
     assert tables.charges is not None
     inside, charges = tables.inside(), tables.charges.of[0]
-    best = np.where(inside, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
-    gains = shares @ best - risk_price * charges
+    open_to, keeps = np.broadcast_to(inside, (len(worth), *inside.shape)), np.ones(len(inside), dtype=np.bool_)
+    for goal in goals:
+        kept_by = open_to & goal[:, None, :]
+        kept_in = np.asarray(kept_by.any(axis=2))  # [class, corner]
+        share = np.where(keeps, shares @ kept_in, -1.0)
+        keeps = share >= share.max() - NEAR
+        open_to = np.where(kept_in[:, :, None], kept_by, open_to)
+    best = np.where(open_to, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
+    gains = np.where(keeps, shares @ best - risk_price * charges, -np.inf)
     corner = int(gains.argmax())
     if before is not None:
         around = np.flatnonzero(inside[:, list(before)].all(axis=1))  # the corners that they all lie in

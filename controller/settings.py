@@ -38,7 +38,8 @@ class ControllerSettings:
     deadline_s: float = 5.0  # time without an answer after which the solver is reported
     stale_s: float = 120.0  # age, since its request, up to which a policy map is used
     gap_s: float = 30.0  # a longer time between two look-ups is a jump of the clock: it says nothing about the load
-    rows: int = 64  # rows of the policy map: one for each number of requests in the system, 1 … rows
+    # rows of the policy map, at least: one for each number of requests in the system; twice the largest batch if more
+    rows: int = 64
     price: PriceSource = PriceSource.POLICY_MAP  # where the token price comes from
     memory: bool = False  # whether KV cells are planned, too: how many sequences they leave room for
     # what is aimed at: weights and constraints, in correct answers

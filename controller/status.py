@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # its import loads filterpy, which a server without a control
     from controller.estimation.estimator import LoadEstimate
 
 
+MISSED = 1e-3  # accuracy below its floor from which a plan misses it: a mixture that is nearly there has met it
+
+
 class DecisionSource(StrEnum):
     """What decided. The bisection stands in for a missing plan, the safe point for a failed bisection or look-up."""
 
@@ -40,7 +43,7 @@ class DecisionBasis:
     @property
     def floors(self) -> bool:
         """Whether accuracy floors apply: if the plan meets all of them; in an overload all are dropped together."""
-        return self.planned is None or not bool((self.planned.slack.floor > 0.0).any())
+        return self.planned is None or not bool((self.planned.slack.floor > MISSED).any())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,7 +27,7 @@ def _floors(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
             point = _words(tables.points[best])
             yield (
                 f"accuracy_floors is {floor:g} for {name}, which no point in use reaches: the best is {point}, with "
-                f"{accuracy[best]:.3f} on the profile's questions; it serves {name} at any load"
+                f"{accuracy[best]:.3f} on the profile's questions; it serves {name} but in an overload"
             )
 
 

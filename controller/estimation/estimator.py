@@ -46,6 +46,9 @@ class EstimatorSettings:
                 f"least_work and most_work are {self.least_work} and {self.most_work}, must be finite, above 0, "
                 "and have 1 between them"
             )
+        for share in self.initial_mix:
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"initial_mix has {share}, must be between 0 and 1")
         if self.initial_mix and not math.isclose(sum(self.initial_mix), 1.0, abs_tol=1e-6):
             raise ValueError(f"initial_mix sums to {sum(self.initial_mix):.6g}, must be 1")
 

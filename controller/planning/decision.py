@@ -36,7 +36,7 @@ class Slack:
     """By how much the solution violates each soft constraint; all 0 at low load."""
 
     capacity: float  # demand above ρ_max, as a share of the capacity
-    floor: Array  # by class, accuracy
+    floor: Array  # by class, accuracy below the floor, or below the class's best where the floor is out of reach
     threshold: Array  # by class, confidence moved beyond the rate limit
 
 

@@ -199,6 +199,8 @@ class Optimizer:
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
+            best = np.where(shares > 0.0, self._accuracy, -np.inf).max(axis=1)
+            self._out_of_reach = np.maximum(np.array(objective.accuracy_floors) - best, 0.0)
             self._floors = cp.Constant(shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
             constraints.append(self._floors)
             value -= objective.floor_penalty * (self._weight @ below)
@@ -327,7 +329,7 @@ class Optimizer:
             ),
             slack=Slack(
                 capacity=float(_missed(self._over)),
-                floor=np.zeros(classes) if self._below is None else _missed(self._below),
+                floor=np.zeros(classes) if self._below is None else _missed(self._below, self._out_of_reach),
                 threshold=_missed(self._fast),
             ),
             solver=solver,
@@ -345,6 +347,7 @@ def _dual(constraint: cp.Constraint) -> Array:
     return np.maximum(np.asarray(constraint.dual_value, dtype=np.float64), 0.0)
 
 
-def _missed(slack: cp.Variable) -> Array:
-    missed = _value(slack)
+def _missed(slack: cp.Variable, anyway: Array | float = 0.0) -> Array:
+    """Returns the slack, less what no solution can do `anyway`."""
+    missed = _value(slack) - anyway
     return np.where(missed > 1e-6, missed, 0.0)  # an interior-point solver leaves residues

@@ -74,6 +74,14 @@ def price_at(prices: Sequence[float], in_system: int) -> float:
     return float(prices[min(max(in_system, 1), rows) - 1]) * max(1.0, in_system / rows)
 
 
+def enough_rows(least: int, max_batch: int) -> int:
+    """Returns `least` rows, or twice the batch: a map turns away whoever comes in its last row.
+
+    Were that before the batch is full, or soon after, the map would price places that are idle as if they were taken.
+    """
+    return max(least, 2 * max_batch)
+
+
 class Solver(Protocol):
     """Takes solve requests and returns plans. Neither call blocks."""
 

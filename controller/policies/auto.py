@@ -21,7 +21,8 @@ class Auto:
 
     threshold: float | None = None  # confidence, for fixed; None: that policy's default
     budget: int | None = None  # thinking tokens, for fixed; None: that policy's default
-    every: int | None = None  # tokens from one probe to the next, for fixed; None: that policy's default
+    # tokens from one probe to the next, for fixed, and refused where it is another; None: that policy's default
+    every: int | None = None
     risk: float | None = None  # certified risk, for load-aware; None: the profile's
     risk_peak: float | None = None  # certified risk of any one request, for load-aware; None: `risk` is that
 

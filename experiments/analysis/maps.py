@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from controller.planning.plan import enough_rows
 from controller.planning.policy_map import PolicyMap, PolicyMapper
 from experiments.analysis.policy_table import PolicyTable
 from experiments.analysis.situation import Situation
@@ -26,7 +27,7 @@ def policy_maps(
     one: Situation, rates: Sequence[float], clock: Callable[[], float], advance: Callable[[], None]
 ) -> Mapped:
     """Solves a policy map for each rate, with rows to twice the batch. Raises SolverError if no solver finds one."""
-    rows = max(LEAST_ROWS, 2 * one.plant.max_batch)
+    rows = enough_rows(LEAST_ROWS, one.plant.max_batch)
     mapper = PolicyMapper(one.tables, one.objective, rows=rows, clock=clock)
     found: list[PolicyMap] = []
     for rate in rates:

@@ -16,10 +16,11 @@ from engine.inventory import check_weights
 from engine.registry import ELSE, open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
-from experiments.calibration.looks import CertificateLook, looked
+from experiments.calibration.looks import CertificateLook, looked, recounted_races
 from experiments.calibration.no_thought import AT_ONCE
 from experiments.calibration.pricing.index import LADDERS
 from experiments.calibration.races.racing import draws_for, record_rivals, widened
+from experiments.calibration.races.width import WIDEST
 from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
@@ -57,8 +58,8 @@ class CalibrationSettings(Examination):
         Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
         if self.budgets is not None and min(self.budgets, default=1) < 1:
             raise ValueError(f"a budget is {min(self.budgets)}, must be at least 1")
-        if self.width is not None and self.width < 2:
-            raise ValueError(f"width is {self.width}, must be at least 2")
+        if self.width is not None and not 2 <= self.width <= WIDEST:
+            raise ValueError(f"width is {self.width}, must be between 2 and {WIDEST}")
 
     @property
     def profile_file(self) -> Path:
@@ -182,6 +183,8 @@ def calibrate(
     if settings.width is not None:
         full = [log.traces[number] for number in range(len(questions))]
         found = widened(found, chat, full, mine.keys, path, header, settings.width)
+        look = CertificateLook(questions=mine.keys, budgets=budgets, score=spec.score, levels=settings.levels)
+        found = recounted_races(found, look)
     write_profile(path, found)
     return Calibrated(
         profile=found,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from controller.serving.trials import probe_spec
 from engine.base import ProbeSpec
-from experiments.calibration.looks import CertificateLook, looked
+from experiments.calibration.looks import CertificateLook, recounted
 from experiments.calibration.profile import Levels, planned, with_give_up, with_no_thought
 from experiments.calibration.traces import CalibrationLog, run_questions
 from experiments.evaluation.questions import calibrated_questions
@@ -98,8 +98,3 @@ def unseen_of(known: CalibratedRecords, files: Sequence[Path] = ()) -> list[int]
     choice = next(iter(known.log.of(mine).choices), None)
     _, pilot = planned(mine.keys, seed, None if budgets is None else tuple(budgets), choice)
     return [number for number in range(len(known.questions)) if number not in pilot]
-
-
-def recounted(made: Profile, look: CertificateLook) -> Profile:
-    """Returns a profile that also tells of this look at a certificate."""
-    return replace(made, provenance={**made.provenance, "looked": looked(made, look)})

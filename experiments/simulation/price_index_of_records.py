@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.calibration.looks import recounted
 from experiments.calibration.pricing.index import LADDERS
 from experiments.calibration.profile import with_price_index
-from experiments.simulation.levers_of_records import certifying, recounted
+from experiments.simulation.levers_of_records import certifying
 from experiments.simulation.recording import CalibratedRecords
 from models.chat_model import ChatModel
 from models.profile.profile import Profile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -135,10 +136,23 @@ class Setting:
             yield f"workload {workload!r}{which}: {said}"
 
     def _unmet(self) -> Iterator[str]:
-        """What policies are to reach, and nothing certified does."""
+        """What policies are to reach, and nothing does that is certified at their risk and for their levers."""
         for one in self.experiment.policies:
             if self.profile is not None and one.has_controller:
-                yield from (f"policy {one.name!r}: {said}" for said in unmet(self.profile, one.controller.objective))
+                for usable in self._usable(one):
+                    yield from (f"policy {one.name!r}: {said}" for said in unmet(usable, one.controller.objective))
+
+    def _usable(self, one: NamedPolicy) -> list[Profile]:
+        """Returns the profile that a policy makes its controller for; empty: it makes none, which `check` tells."""
+        used: list[Profile] = []
+
+        def controller(usable: Profile) -> _Idle:
+            used.append(usable)
+            return _Idle()
+
+        with suppress(ValueError):
+            one.policy.make(replace(self._context, controller=controller))
+        return used
 
     def describe(self, trial: Trial) -> dict[str, Any]:
         """Returns all inputs that determine a trial's outcome, as JSON."""

@@ -12,6 +12,7 @@ import click
 from laser.cli.common.help_pages import examples
 from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, given, progress
+from laser.cli.common.numbers import FiniteRange
 from laser.cli.common.options import RISK, asking, loading_options, loading_settings, score_option
 from laser.cli.common.resuming import ResumableCommand
 
@@ -58,14 +59,14 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     "--epsilon",
     default=0.03,
     show_default=True,
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
     help=f"{RISK} `laser serve --risk` defaults to it.",
 )
 @click.option(
     "--delta",
     default=0.05,
     show_default=True,
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
     help="Largest probability that the certificate itself is wrong.",
 )
 @click.option(
@@ -113,10 +114,11 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 )
 @click.option(
     "--width",
-    type=click.IntRange(2, 16),
+    type=click.IntRange(2, 8),  # WIDEST
     help="Also sample so many replies to each question, and tabulate and certify races of up to so many thoughts of "
     "one prompt; `laser serve --policy load-aware --set width=true` has thoughts race where places are idle. With "
-    "--from-records: of replies sampled earlier.",
+    "--from-records: of replies sampled earlier. At most 8: races are all that the replies allow, twice as many with "
+    "each thought more.",
 )
 @click.pass_context
 def command(

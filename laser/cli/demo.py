@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.numbers import FiniteRange
 from laser.cli.common.options import seed_help
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ EVERY_S = 2.0  # s between two printed lines if stdout is no terminal
     "--seconds",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(6.0, 3600.0),
+    type=FiniteRange(6.0, 3600.0),
     help="Length of the show; a third each: calm, burst, calm.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help=seed_help(drawn=False))

@@ -11,6 +11,7 @@ import click
 from laser.cli.common.extras import needs
 from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.numbers import FiniteRange
 from laser.cli.common.options import asking, loading_options, loading_settings, score_option
 
 if TYPE_CHECKING:
@@ -61,12 +62,12 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 )
 @click.option(
     "--served",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True),
     help="Also answer once with thoughts really stopped at this threshold, to check the computed figures.",
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(0.0, 100.0, min_open=True),
+    type=FiniteRange(0.0, 100.0, min_open=True),
     help="Also answer once with full thought sampled at this temperature, instead of greedily.",
 )
 @click.option("--json", "figures_file", type=OUT, callback=_writable, help="Write all figures here.")

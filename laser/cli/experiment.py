@@ -14,6 +14,7 @@ from laser.cli.common.extras import needs
 from laser.cli.common.help_pages import examples
 from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.numbers import FiniteRange
 from laser.cli.common.resuming import ResumableCommand
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def command() -> None:
 )
 @click.option(
     "--again",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True),
     help="Run those live trials anew in which the machine was slower than this share of its usual speed, e.g. 0.9.",
 )
 def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> None:

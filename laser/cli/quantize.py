@@ -11,6 +11,7 @@ import click
 
 from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.numbers import FiniteRange
 
 if TYPE_CHECKING:
     from engine.exllama.quantise import ConversionProgress
@@ -31,7 +32,7 @@ def tell(stages: Iterable[ConversionProgress], reporter: Reporter) -> None:
 @click.argument("model", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--bits", default=4.0, show_default=True, type=click.FloatRange(2.0, 8.0), help="Bits a weight takes on average."
+    "--bits", default=4.0, show_default=True, type=FiniteRange(2.0, 8.0), help="Bits a weight takes on average."
 )
 @click.option(
     "--head-bits",

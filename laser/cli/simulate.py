@@ -11,6 +11,7 @@ from controller.policies.definition import is_recorded
 from laser.cli.common.help_pages import examples
 from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, given, progress
+from laser.cli.common.numbers import FiniteRange
 from laser.cli.common.options import (
     CONTROLLER,
     MAX_BATCH,
@@ -69,16 +70,16 @@ TAKEN = ("max_batch", "cells", "growing", "head_start_s", "pauses", "orders")  #
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0.0, min_open=True),
+    type=FiniteRange(0.0, min_open=True),
     help="Requests/s, at random times. This or --workload is required.",
 )
 @click.option(
     "--cv",
-    type=click.FloatRange(0.0, min_open=True),
+    type=FiniteRange(0.0, min_open=True),
     help="With --rate: how uneven the gaps between requests are; 1: at random, above: bursts.",
 )
 @click.option(
-    "--duration", default=600.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Simulated seconds."
+    "--duration", default=600.0, show_default=True, type=FiniteRange(0.0, min_open=True), help="Simulated seconds."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help=seed_help(drawn=False))
 @policy_option(
@@ -88,7 +89,7 @@ TAKEN = ("max_batch", "cells", "growing", "head_start_s", "pauses", "orders")  #
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True),
     help="Confidence at which a thought is stopped. [default: 0.9, with --policy fixed]",
 )
 @click.option(
@@ -101,19 +102,19 @@ TAKEN = ("max_batch", "cells", "growing", "head_start_s", "pauses", "orders")  #
     "--solve-delay",
     default=0.15,
     show_default=True,
-    type=click.FloatRange(0.0),
+    type=FiniteRange(0.0),
     help="Simulated seconds that it takes to compute a plan, which load-aware waits for.",
 )
 @click.option(
     "--prefill-us",
-    type=click.FloatRange(0.0),
+    type=FiniteRange(0.0),
     help="Microseconds that reading a token of a prompt takes. [default: as long as a probe's token takes]",
 )
 @click.option(
     "--head-start-s",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0.0),
+    type=FiniteRange(0.0, infinite=True),
     help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted shorter; 0: "
     "first come, first served; inf: shortest first.",
 )

@@ -178,6 +178,9 @@ def unused(config: ServeConfig) -> Iterator[str]:
             yield f"{name} is {value}, but policy is {kind}, which has no controller: only load-aware ones read it"
         elif why := policy.fixed_by(early_exit=config.early_exit):
             yield f"{name} is {value}, but {why}: so the policy is fixed"
+    if isinstance(policy, Auto) and (why := policy.fixed_by(early_exit=config.early_exit)):
+        for name in sorted({"risk", "risk_peak"} & set(stated(policy))):
+            yield f"{name} is {getattr(policy, name)}, but {why}: so the policy is fixed"
     if not config.early_exit:
         if isinstance(policy, Auto | FixedThreshold):
             for name in sorted({"threshold", "every"} & set(stated(policy))):

@@ -172,24 +172,41 @@ class _Taken(NamedTuple):
 
 
 def _auto(policy: Auto, profile: Profile | None, missing: str | None, broken: bool, config: ServeConfig) -> _Taken:
-    """Returns the policy that auto takes; `broken`: there is a profile, and it cannot be used."""
+    """Returns the policy that auto takes; `broken`: there is a profile, and it cannot be used.
+
+    Raises ConfigError if the interval of probes is given, and the policy is what a profile certifies: at its own.
+    """
     if why := policy.fixed_by(early_exit=config.early_exit):
         return _Taken(changed(policy, FixedThreshold.kind, {}), why)
+    if profile is None and policy.risk is None and policy.risk_peak is None:
+        return _Taken(changed(policy, FixedThreshold.kind, {}), missing, warns=broken)
+    taken = _certified(policy, profile, config)
+    if policy.every is not None:
+        because = "" if taken.note is None else f" ({taken.note})"
+        raise ConfigError(
+            f"every is {policy.every}, but auto takes {kind_of(taken.policy)}{because}, which has no use for it: "
+            "name a policy that probes so often, such as fixed, or leave it out"
+        )
+    return taken
+
+
+def _certified(policy: Auto, profile: Profile | None, config: ServeConfig) -> _Taken:
+    """Returns what auto takes where a profile decides, or is asked to by a risk."""
+    load_aware = LoadAware(risk=policy.risk, risk_peak=policy.risk_peak)
     for name in ("risk", "risk_peak"):
         if getattr(policy, name) is not None:
-            return _Taken(changed(policy, LoadAware.kind, {}), f"{name} is given")
-    if profile is None:
-        return _Taken(changed(policy, FixedThreshold.kind, {}), missing, warns=broken)
+            return _Taken(load_aware, f"{name} is given")
+    assert profile is not None
     if profile.refused is not None:
         return _Taken(FullThought(), f"{NOTHING}: {profile.refused}", warns=True)
     contest = profile.contest
     for name in ("controller", "decision_log"):  # the contest was held with the default settings: others are obeyed
         if getattr(config, name) is not None:
-            return _Taken(changed(policy, LoadAware.kind, {}), f"{name} is given")
+            return _Taken(load_aware, f"{name} is given")
     if contest is None:
-        return _Taken(changed(policy, LoadAware.kind, {}), NO_CONTEST)
+        return _Taken(load_aware, NO_CONTEST)
     if not contest.worse:
-        return _Taken(changed(policy, LoadAware.kind, {}), contest.reason)
+        return _Taken(load_aware, contest.reason)
     if contest.threshold is not None:
         return _Taken(FixedThreshold(threshold=contest.threshold, budget=contest.budget), contest.reason)
     return _Taken(FullThought() if contest.budget is None else FixedBudget(budget=contest.budget), contest.reason)

@@ -189,14 +189,15 @@ class Profile:
         return plain
 
     def _closing_at_prices(self, known: PriceIndexTables, certified_only: bool) -> OperatingTables:
-        places: list[tuple[int, int]] = [(0, 0)]
-        if not certified_only or self.refused is None:
-            places = known.points(certified_only=certified_only)
-        return closing_at_prices(known, places, self.budgets, classes=self.classes, longest=self.max_tokens)
+        refused = certified_only and self.refused is not None
+        places = [(0, 0)] if refused else known.points(certified_only=certified_only)
+        return closing_at_prices(
+            known, places, self.budgets, classes=self.classes, longest=self.max_tokens, unpriced=self.tokens,
+            square=self.square, prompt=prompt_tokens(self.plant.context, self.counts, self.tokens, self.square),
+        )  # fmt: skip
 
     def _answering_at_once(self, certified_only: bool) -> OperatingTables | None:
-        known = self.cut_offs
-        if known is None or (certified_only and self.refused is not None):
+        if (known := self.cut_offs) is None or (certified_only and self.refused is not None):
             return None
         return answering_at_once(
             known, self.thresholds, self.budgets, classes=self.classes, longest=self.max_tokens,
@@ -239,8 +240,7 @@ class Profile:
         return self.benchmarks.charging(found, self.certificate.delta)
 
     def _charges(self, places: list[Corner]) -> Charges | None:
-        harm = self.harm
-        if harm is None:
+        if (harm := self.harm) is None:
             return None
         return Charges(of=np.stack([harm.bounds[:, c, i, j] for c, i, j in places], axis=1), own=harm.own)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.load import Load
 from controller.planning.plan import Plan, SolveRequest
 from controller.planning.planner import Planner
 from controller.settings import ControllerSettings, SettingsFile
 from controller.solver_thread import SolverThread
 from controller.status import DecisionSource
 from models.files.strict_yaml import ConfigError
+from models.profile.plant import StepTime
 from tests.support.analysis_profile import CLASSES
-from tests.support.driven_controller import FULL_RATE, PLANNER, QUALITY, AtOnce, Driven
+from tests.support.driven_controller import FULL_RATE, PLANNER, PROFILE, QUALITY, AtOnce, Driven
 
 
 def test_the_unsolved_beginning_is_served_by_bisection_and_then_by_the_map() -> None:
@@ -235,6 +238,19 @@ def test_floors_hold_where_the_plan_can_hold_them(tmp_path: Path) -> None:
     assert all(got >= floor for got, floor in zip(accuracy, (0.9, 0.8, 0.6), strict=True))
 
 
+@pytest.mark.parametrize("hard", [1.0, float(QUALITY.accuracy[2].max()) - 1e-9])
+def test_a_floor_that_is_hardly_met_or_never_drops_no_other_before_an_overload(tmp_path: Path, hard: float) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text(f"objective:\n  latency_weight: 0.02\n  accuracy_floors: [0.9, 0.8, {hard!r}]\n")
+    driven = Driven(AtOnce(Planner(QUALITY, clock=time.perf_counter)), file)
+    driven.run(20.0, rate=0.3 * FULL_RATE, in_system=12)
+    accuracy = [QUALITY.accuracy[d, k] for d, k in enumerate(driven.controller._points)]
+    assert all(got >= floor for got, floor in zip(accuracy, (0.9, 0.8, min(hard, accuracy[2])), strict=True))
+    assert accuracy[2] == QUALITY.accuracy[2].max()
+    driven.run(30.0, rate=20.0 * FULL_RATE, in_system=12)
+    assert QUALITY.accuracy[2, driven.controller._points[2]] < accuracy[2]
+
+
 def test_an_slo_keeps_to_points_that_end_in_time_at_the_present_number_in_the_system(tmp_path: Path) -> None:
     file = tmp_path / "controller.yaml"
     file.write_text("objective:\n  latency_weight: 0.0\n  slo_s: [1.5, 3.0, 4.0]\n")
@@ -330,6 +346,23 @@ def test_settings_that_cannot_be_are_refused_at_the_start(tmp_path: Path, text: 
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"controller\.yaml"):
         SettingsFile(file, 3)
+
+
+def test_places_that_are_idle_cost_the_same_whatever_the_batch_and_the_rows_asked_for(tmp_path: Path) -> None:
+    """Where steps take the same time for many as for few, hardly anybody waits before a large batch is full."""
+    flat, batch = StepTime(a=0.02, c=5e-5, g=0.0), 128
+    plant = replace(PROFILE.plant_model(), step_time=flat, max_batch=batch)
+    rate = 0.8 * plant.capacity / float(np.mean(np.array(PROFILE.tokens)[:, 0, 0]))
+    file = tmp_path / "controller.yaml"
+    file.write_text("rows: 64\n")
+    solver = AtOnce()
+    Driven(solver, file, max_batch=batch).tick(0)
+    load = Load(rate=rate, mix=np.full(3, 1 / 3), work_ratio=np.ones(3))
+    asked = replace(solver.situations[-1], load=load, plant=plant)
+    prices = Planner(QUALITY, clock=time.perf_counter)(asked).prices
+    wide = Planner(QUALITY, clock=time.perf_counter)(replace(asked, rows=4 * batch)).prices
+    assert len(prices) >= 2 * batch
+    assert prices[: batch // 2] == pytest.approx(wide[: batch // 2], rel=0.05)
 
 
 def test_much_change_is_solved_for_before_it_is_time() -> None:

@@ -56,6 +56,18 @@ def test_a_decision_that_was_tampered_with_is_found(tmp_path: Path) -> None:
     assert found.price_error == pytest.approx(0.0099, abs=1e-3)
 
 
+def test_decisions_on_points_beyond_the_tables_are_told_as_changed() -> None:
+    """A log that was served at a higher risk, replayed at a lower one."""
+    told: list[DecisionRecord] = []
+    Driven(sink=told.append).run(2.0, rate=0.1 * FULL_RATE, in_system=2)
+    point = PointId(len(PROFILE.tables().points) + 3)
+    beyond = replace(told[1].held, target=(point,) * CLASSES, points=(point,) * CLASSES)
+    served = [replace(told[1], held=beyond), replace(told[2], before=beyond), told[3]]
+    found = replay(PROFILE, served)
+    assert [one.number for one in found.changed] == [1, 2]
+    assert found.changed[1].now.target == told[2].held.target
+
+
 def test_log_files_are_bounded_in_size_and_number(tmp_path: Path) -> None:
     log = DecisionLog(tmp_path / "decisions.jsonl", max_bytes=12_000, keep=2)
     for number in range(100):

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from controller.load import Load
 from controller.planning.joint_program import Optimizer
+from controller.planning.memory import MemoryOptimizer
 from controller.planning.objective import Objective
 from controller.planning.planner import Planner
+from controller.planning.room import Memory
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
 from controller.policies.registry import changed
 from controller.policies.restricted import with_levers
@@ -31,6 +33,25 @@ from tests.support.price_index_profile import PRICES, price_index_profile
 USED = with_levers(price_index_profile(), {Lever.PRICE_INDEX})
 TABLES = USED.tables()
 PLANNER = Planner(TABLES, clock=time.perf_counter)
+
+
+def test_memory_that_binds_plans_a_smaller_batch_at_prices_too() -> None:
+    plain, load = price_index_profile().tables(), Load(rate=0.9 * FULL_RATE, mix=np.ones(3) / 3, work_ratio=np.ones(3))
+    assert plain.square is not None
+    assert TABLES.square is not None
+    assert TABLES.prompt == plain.prompt
+    unpriced = {point.budget: k for k, point in enumerate(plain.points) if point.threshold is None}
+    for k, point in enumerate(TABLES.points):
+        spread = plain.square[:, unpriced[point.budget]] / plain.tokens[:, unpriced[point.budget]] ** 2
+        assert TABLES.square[:, k] / TABLES.tokens[:, k] ** 2 == pytest.approx(spread)
+    program = MemoryOptimizer(TABLES, Objective(), clock=time.perf_counter)
+    wide = program.solve(load, USED.plant_model(), memory=Memory(cells=10**6))
+    assert wide.batch is None
+    assert wide.cells is not None
+    tight = program.solve(load, USED.plant_model(), memory=Memory(cells=round(3 * wide.cells)))
+    assert tight.batch is not None
+    assert tight.batch < USED.plant_model().max_batch
+    assert tight.prices.sequence > 0.0
 
 
 def test_load_raises_the_price_and_calm_lowers_it() -> None:

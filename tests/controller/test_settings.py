@@ -10,7 +10,17 @@ import pytest
 from controller.settings import SettingsFile
 
 
-@pytest.mark.parametrize("bad", ["rows: [", "rwos: 9", "rows: many", "rows: 1", "objective: {slo_s: [1.0]}"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "rows: [",
+        "rwos: 9",
+        "rows: many",
+        "rows: 1",
+        "objective: {slo_s: [1.0]}",
+        "estimator: {initial_mix: [1.2, -0.2, 0.0]}",
+    ],
+)
 def test_a_file_that_goes_bad_is_logged_once_and_so_is_its_return(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, bad: str
 ) -> None:

@@ -30,7 +30,7 @@ def test_a_floor_out_of_reach_is_told_with_what_is_served_instead() -> None:
     (told,) = unmet(PROFILE, wishes)
     name = PROFILE.classes[1]
     assert told.startswith(f"accuracy_floors is 1 for {name}, which no point in use reaches: the best is ")
-    assert told.endswith(f", with {BEST[1]:.3f} on the profile's questions; it serves {name} at any load")
+    assert told.endswith(f", with {BEST[1]:.3f} on the profile's questions; it serves {name} but in an overload")
     for price in (0.0, 1e3):  # as selection has it
         chosen = choose(QUALITY, wishes.at(1.0), price=price, work_ratio=np.ones(len(BEST)))
         assert QUALITY.accuracy[1, chosen[1]] == BEST[1]

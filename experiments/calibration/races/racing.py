@@ -108,11 +108,17 @@ def widened(
 ) -> Profile:
     """Returns the profile with races up to `width` tabulated, of the replies beside its file.
 
-    `traces`, `keys`: the calibration's questions, in their order. Raises RepliesError if the replies cannot be used or
-    are too few, UnfitForWidth as `asked_temperature` does.
+    `traces`, `keys`: the calibration's questions, in their order. Raises RepliesError if the replies cannot be used,
+    are too few, or were sampled at another temperature than the model's requests are now, UnfitForWidth as
+    `asked_temperature` does.
     """
-    temperature, samples = sampled_to(keys, file, header, width)
-    told = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
     asked = asked_temperature(chat.defaults)
+    temperature, samples = sampled_to(keys, file, header, width)
+    if asked and asked != temperature:  # greedy requests have a first thought of their own
+        raise RepliesError(
+            f"{replies_of(file)}: the replies were sampled at a temperature of {temperature:g}, and the model's "
+            f"requests are drawn at {asked:g}: `laser calibrate --width {width}` samples others once it is gone"
+        )
+    told = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
     tried = rules(temperature, asked, range(2, width + 1))
     return with_width(profile, raced_questions(traces, samples), told, tried)

@@ -26,6 +26,7 @@ from models.profile.profile import Profile
 from models.profile.width import RaceRule, WidthTables, width_tables
 
 WIDTHS = (2, 3, 4, 5)
+WIDEST = 8  # a question has some 2,000 races up to this width, and half a million up to 16
 
 Values = npt.NDArray[np.float64]
 

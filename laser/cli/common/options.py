@@ -13,6 +13,7 @@ from controller.policies.definition import PolicySettings
 from controller.policies.registry import POLICIES, find, summaries
 from engine.registry import AUTO, CacheType, Dtype, Runner, kinds, options_of
 from laser.cli.common.help_pages import ShownFloatRange
+from laser.cli.common.numbers import FiniteRange
 from models.errors import LaserError
 from models.thinking import format_file, format_names
 
@@ -84,7 +85,7 @@ def risk_option(command: Command) -> Command:
     """Adds the risk that another calibration's certificate is computed at."""
     return click.option(
         "--risk",
-        type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+        type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
         help=f"{RISK} [default: what the profile was calibrated with, `laser calibrate --epsilon`]",
     )(command)
 
@@ -93,7 +94,7 @@ def peak_option(command: Command) -> Command:
     """Adds the risk of any one request, where an account keeps the other on average."""
     return click.option(
         "--risk-peak",
-        type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+        type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
         help=f"{PEAK} [default: --risk]",
     )(command)
 

@@ -63,8 +63,16 @@ def closing_at_prices(
     *,
     classes: tuple[str, ...],
     longest: int,
+    unpriced: npt.ArrayLike,
+    square: npt.ArrayLike,
+    prompt: float,
 ) -> OperatingTables:
-    """Returns the points at these places of price and budget, which stand in place of thresholds, not behind them."""
+    """Returns the points at these places of price and budget, which stand in place of thresholds, not behind them.
+
+    `unpriced`, `square`: mean token rows and mean squared ones, [class, threshold, budget], the first threshold none.
+    What squares are over the square of the mean there is taken to hold at prices, too. `prompt`: mean prompt tokens.
+    """
+    spread = np.asarray(square)[:, 0] / np.asarray(unpriced)[:, 0] ** 2
     tokens, accuracy, steps = (
         np.stack([np.array(table)[:, i, j] for i, j in places], axis=1)
         for table in (known.tokens, known.accuracy, known.p95_steps)
@@ -78,6 +86,8 @@ def closing_at_prices(
         p95_steps=steps,
         longest=longest,
         index=known.index,
+        square=tokens**2 * np.stack([spread[:, j] for _, j in places], axis=1),
+        prompt=prompt,
     )
 
 

@@ -193,8 +193,21 @@ def test_a_floor_is_kept_for_a_price() -> None:
     assert kept.slack.floor == pytest.approx(np.zeros(3), abs=1e-5)
     assert kept.prices.floor[2] > 0.0
     assert free.value > kept.value
-    out_of_reach = optimizer(saturating_profile(), Objective(accuracy_floors=(0.0, 0.0, 0.9))).solve(load, GPU)
-    assert out_of_reach.slack.floor[2] > 0.1
+    missed = optimizer(saturating_profile(), Objective(accuracy_floors=(0.0, 0.0, 0.9))).solve(even_load(20.0), GPU)
+    assert missed.slack.floor[2] > 0.1
+
+
+def test_a_floor_out_of_reach_counts_as_one_at_the_best_that_a_class_has() -> None:
+    tables, load = saturating_profile(), even_load(0.3)
+    best = tables.accuracy.max(axis=1)
+    beyond, at_best = (
+        optimizer(tables, Objective(accuracy_floors=(0.5, 0.3, hard))).solve(load, GPU) for hard in (1.0, best[2])
+    )
+    assert best[2] < 0.99
+    assert beyond.slack.floor.tolist() == at_best.slack.floor.tolist()
+    assert beyond.slack.floor.max() < 1e-3
+    assert beyond.accuracy == pytest.approx(at_best.accuracy)
+    assert beyond.accuracy[2] == pytest.approx(best[2], abs=1e-3)
 
 
 def test_thresholds_move_no_faster_than_allowed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,15 @@ def test_decisions_with_an_account_come_out_the_same_again() -> None:
     assert found.same
 
 
+def test_a_log_of_another_risk_tells_the_decisions_on_points_that_this_one_has_not() -> None:
+    served = Served()
+    served.run(5.0, rate=0.3 * RATE, in_system=2)
+    there = (PointId(len(POOLED.tables().points)),) * len(CLASSES)
+    beyond = replace(served.records[3].held, target=there, points=there)
+    served.records[4] = replace(served.records[4], before=beyond)
+    assert [one.number for one in replay(POOLED, served.records).changed] == [5]
+
+
 @given(price=st.floats(1e-6, 1e-2), risk_price=st.floats(0.0, 3.0), less=st.floats(0.0, 1e-6))
 def test_a_small_step_of_the_price_of_risk_moves_no_shared_corner(price: float, risk_price: float, less: float) -> None:
     tables, objective = POOLED.tables(), Objective(stickiness=1e-4)
@@ -159,6 +169,40 @@ def test_another_shared_corner_is_taken_once_it_gains_the_stickiness() -> None:
             last[sticky] = at(float(risk_price), sticky, before)
             moved[sticky] += before is not None and last[sticky] != before
     assert moved[1e-2] < moved[0.0]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    price=st.floats(0.0, 1e-2),
+    risk_price=st.floats(0.0, 30.0),
+    d=st.integers(0, 2),
+    place=st.floats(0.0, 1.0),
+    mix=st.sampled_from([(1.0, 1.0, 1.0), (0.2, 0.7, 0.1)]),
+)
+def test_no_price_of_risk_has_an_slo_or_a_floor_ignored_that_some_point_keeps(
+    price: float, risk_price: float, d: int, place: float, mix: tuple[float, ...]
+) -> None:
+    tables = POOLED.tables()
+    assert tables.p95_steps is not None
+    ratio, before = np.array([1.2, 0.9, 1.0]), (PointId(0),) * len(CLASSES)
+
+    def at(floor: float, steps: float) -> PointId:
+        floors, slo = np.zeros(3), np.full(3, np.inf)
+        floors[d], slo[d] = floor, steps
+        objective = Objective(accuracy_floors=tuple(floors.tolist()), stickiness=10.0)
+        return choose(
+            tables, objective, price=price, work_ratio=ratio, risk_price=risk_price, before=before, mix=np.array(mix),
+            steps=tuple(slo.tolist()),
+        )[d]  # fmt: skip
+
+    took = ratio[d] * tables.p95_steps[d]
+    steps = float(np.quantile(took, place))
+    assert took[at(0.0, steps)] <= steps
+    floor = float(np.quantile(tables.accuracy[d], place))
+    assert tables.accuracy[d, at(floor, np.inf)] >= floor
+    both = at(floor, steps)  # the floor goes first
+    assert tables.accuracy[d, both] >= floor
+    assert took[both] <= steps or not ((tables.accuracy[d] >= floor) & (took <= steps)).any()
 
 
 def test_what_stands_in_never_spends_savings() -> None:

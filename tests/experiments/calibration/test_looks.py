@@ -9,6 +9,7 @@ import pytest
 
 from experiments.calibration.looks import CertificateLook, looked, looks_of
 from experiments.calibration.profile import Levels
+from experiments.calibration.races.width import rules
 from models.profile.profile import Profile
 from models.score import Score
 from tests.support.model_profile import PROFILE
@@ -41,6 +42,7 @@ def after(*looks: CertificateLook) -> Profile:
         {"score": next(score for score in Score if score != PROFILE.score)},
         {"levels": replace(LEVELS, epsilon=0.2)},
         {"levels": replace(LEVELS, delta=0.2)},
+        {"races": rules(0.7, 0.0, (2, 3))},
     ],
 )
 def test_other_questions_budgets_scores_or_levels_are_another_look_and_going_back_is_none(
@@ -49,6 +51,11 @@ def test_other_questions_budgets_scores_or_levels_are_another_look_and_going_bac
     other = replace(FIRST, **changes)
     assert list(looks_of(after(FIRST, other)).values()) == [LEVELS.delta, other.levels.delta]
     assert looks_of(after(FIRST, other, FIRST, other)) == looks_of(after(FIRST, other))
+
+
+def test_races_of_another_width_or_temperature_are_another_look() -> None:
+    tried = [rules(0.7, 0.0, (2, 3)), rules(0.7, 0.0, (2, 3, 4)), rules(0.9, 0.0, (2, 3)), rules(0.7, 0.7, (2, 3))]
+    assert len({replace(FIRST, races=races).key for races in ((), *tried)}) == 5
 
 
 def test_the_order_of_questions_and_budgets_is_no_look() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.calibration.looks import looks_of
 from experiments.calibration.profile import Levels, ShortOfData
 from experiments.calibration.races.racing import replies_of
 from experiments.calibration.races.sampled import read_replies
@@ -309,6 +310,8 @@ def test_width_samples_replies_beside_the_profile_and_tabulates_them(tmp_path: P
     assert replies_of(path).read_bytes() == written  # nothing is decoded again
     (made,) = add_levers(found.chat, bundled_model(), path, [partial(raced, path, 2)])
     assert made.width == tables
+    assert looks_of(made) == looks_of(found.profile)  # the same look
+    assert list(looks_of(made).values()) == [tables.delta] * 2  # one without races, one with
 
 
 def test_the_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

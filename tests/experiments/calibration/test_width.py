@@ -144,6 +144,20 @@ def test_too_few_and_foreign_replies_are_refused(tmp_path: Path) -> None:
         widened(made_profile(), chat, traces(40), keys, file, {**MODEL, "max_tokens": 100}, 3)
 
 
+def test_replies_of_another_temperature_than_the_model_s_requests_have_now_are_refused(tmp_path: Path) -> None:
+    chat, keys, file = load_chat_model(bundled_model()), [f"{n:064x}" for n in range(40)], tmp_path / "profile.json"
+    write_replies(file, keys, 3)
+    made = {}
+    for asked in (0.0, 0.7, 0.9):
+        drawn = replace(chat, defaults=replace(chat.defaults, temperature=asked))
+        if asked == 0.9:
+            with pytest.raises(RepliesError, match=r"at a temperature of 0\.7, and .* drawn at 0\.9: .*width 2`"):
+                widened(made_profile(), drawn, traces(40), keys, file, MODEL, 2)
+            continue
+        made[asked] = widened(made_profile(), drawn, traces(40), keys, file, MODEL, 2).width
+    assert [table and table.rules[0].asked for table in made.values()] == [0.0, 0.7]
+
+
 def test_models_that_draw_by_more_than_a_temperature_are_refused() -> None:
     assert asked_temperature(GenerationDefaults(temperature=0.6)) == 0.6
     with pytest.raises(UnfitForWidth, match=r"top_p at 0.95, must be by their temperature alone, top_p at 1"):

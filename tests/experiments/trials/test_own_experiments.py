@@ -111,6 +111,34 @@ def own_model(directory: Path) -> Path:
     return model
 
 
+def test_goals_are_held_against_what_each_policy_s_risk_and_levers_allow(tmp_path: Path) -> None:
+    profile = Setting(read_experiment(written(tmp_path))).profile
+    assert profile is not None
+    tables, alone = profile.tables(), profile.plant_model().rate(1)
+    assert tables.p95_steps is not None
+    best, quickest = tables.accuracy.max(axis=1), tables.p95_steps.min(axis=1) / alone
+    floors, slo = f"accuracy_floors: {(best - 1e-6).tolist()}", f"slo_s: {(0.9 * quickest).tolist()}"
+    given = "\n".join(
+        f"  - {{name: {name}, policy: {{{policy}}}, controller: {{objective: {{{goal}}}}}}}"
+        for name, policy, goal in (
+            ("all", "kind: load-aware", floors),
+            ("budgets", "kind: budgets-only", floors),
+            ("late", "kind: load-aware", slo),
+            ("lax", "kind: load-aware, risk: 0.1", slo),
+            ("bursts", "kind: load-aware, risk_peak: 0.1", slo),
+        )
+    )
+    setting = Setting(read_experiment(written(tmp_path, f"{SHORTEST}{given}\n")))
+    setting.check()
+    told = {name: [note for note in setting.notes if f"policy '{name}'" in note] for name in
+            ("all", "budgets", "late", "lax", "bursts")}  # fmt: skip
+    assert told["all"] == []
+    assert len(told["budgets"]) >= 1
+    assert len(told["late"]) == 3
+    assert len(told["lax"]) < 3
+    assert len(told["bursts"]) < 3
+
+
 # --- one's own questions, model and engine
 
 

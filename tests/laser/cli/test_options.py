@@ -204,6 +204,26 @@ def test_a_range_that_the_help_of_serve_shows_is_the_configuration_s(option: cli
         load_config(None, {"policy": kind, option.name: value})
 
 
+FLOATS = [
+    (f"{name} {option.opts[0]}", command, option)
+    for name, command in every_command()
+    for option in command.params
+    if isinstance(option.type, click.FloatRange) or option.type is click.FLOAT
+]
+
+
+@pytest.mark.parametrize(("command", "option"), [each[1:] for each in FLOATS], ids=[each[0] for each in FLOATS])
+def test_no_option_takes_what_is_no_finite_number(command: click.Command, option: click.Option) -> None:
+    for said in ("nan", *(() if option.name == "head_start_s" else ("inf", "-inf"))):  # inf: shortest first
+        if isinstance(option.type, ShownFloatRange):  # which the configuration refuses
+            kind = {"threshold": "fixed", "margin": "margin"}.get(str(option.name))
+            with pytest.raises(ConfigError, match=f"{option.name} is {said}, must"):
+                load_config(None, {"policy": kind, option.name: float(said)})
+            continue
+        with pytest.raises(click.BadParameter, match=r"not a (finite )?number|is not in the range"):
+            option.type.convert(said, option, click.Context(command))
+
+
 def test_the_headings_of_serve_hold_every_option_once() -> None:
     serve = dict(every_command())["serve"]
     listed = [name for names in SECTIONS.values() for name in names]

@@ -88,7 +88,7 @@ def test_a_workload_may_come_from_a_file(profile: Path, tmp_path: Path) -> None:
         ),
         (("--rate", "1e-9", "--duration", "1"), "no request arrives within 1 s, must be at least 1"),
         (("--rate", "1e9"), "must be at most 10000000"),
-        (("--rate", "2", "--head-start-s", "nan"), "head_start_s is nan, must be at least 0"),
+        (("--rate", "2", "--head-start-s", "nan"), "Invalid value for '--head-start-s': nan is not a number."),
         (("--rate", "2", "--pauses"), "pauses is true, but head_start_s is 0"),
     ],
 )

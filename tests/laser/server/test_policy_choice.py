@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
 from engine.options import default_threads
-from laser.server.config import ServeConfig
+from laser.server.config import ServeConfig, load_config
 from laser.server.controller_report import report
 from laser.server.policy_choice import choose_policy
 from models.chat_model import load_chat_model
@@ -55,7 +56,7 @@ def test_auto_serves_full_thoughts_where_the_profile_certifies_nothing(
     worthless: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        chosen = choose_policy(ServeConfig(policy=Auto(every=40)), worthless, load_chat_model(worthless))
+        chosen = choose_policy(ServeConfig(policy=Auto()), worthless, load_chat_model(worthless))
     told = "the profile certifies nothing: the full thought is right for 0.0% of the questions"
     assert (chosen.name, chosen.policy.limits(None)) == ("none", Limits())
     assert (chosen.note or "").startswith(told)
@@ -87,6 +88,28 @@ def test_a_policy_that_needs_a_certificate_is_refused_where_there_is_one_of_noth
 def test_a_threshold_of_one_s_own_asks_no_certificate(worthless: Path) -> None:
     chosen = choose_policy(ServeConfig(policy=Auto(threshold=0.9)), worthless, load_chat_model(worthless))
     assert (chosen.name, chosen.policy.limits(None).threshold) == ("fixed", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "gain", "takes"),
+    [
+        ({}, None, "load-aware (whether a constant"),
+        ({}, -1.0, "fixed (the safe constant"),
+        ({"risk": 0.02}, None, "load-aware (risk is given)"),
+    ],
+)
+def test_auto_refuses_an_interval_of_probes_where_it_takes_what_is_certified_at_another(
+    tmp_path: Path, settings: dict[str, float], gain: float | None, takes: str
+) -> None:
+    worse = None if gain is None else contest(gain, gain, gain, threshold=0.95, budget=320)
+    directory = with_profile(tmp_path, contest=worse)
+    config = load_config(None, {"every": 64, **settings})
+    with pytest.raises(ConfigError, match=rf"^every is 64, but auto takes {re.escape(takes)}"):
+        choose_policy(config, directory, load_chat_model(directory))
+    (directory / FILE_NAME).unlink()
+    if not settings:
+        chosen = choose_policy(config, directory, load_chat_model(directory))
+        assert (chosen.name, chosen.policy.limits(None).every) == ("fixed", 64)
 
 
 @pytest.mark.parametrize(
