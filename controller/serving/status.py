@@ -61,12 +61,13 @@ class LoopTally:
     """How many requests have come to a loop, how many replies have ended, and which ended last."""
 
     def __init__(self) -> None:
-        self.arrived = self.finished = 0
+        self.arrived = self.finished = self.replies = 0
         self._ended: deque[EndedRequest] = deque(maxlen=ENDED)
 
     def end(self, active: ActiveRequest, now: float, made: Outcome) -> None:
         """A request has ended, or one of the replies to it."""
-        self.finished += 1
+        self.finished += not made.going_on
+        self.replies += 1
         self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, made))
 
     def status(self, now: float, load: EngineLoad, queue: QueueState, requests: Sequence[ActiveRequest]) -> LoopStatus:
@@ -78,6 +79,7 @@ class LoopTally:
             turned_away=queue.turned_away,
             arrived=self.arrived,
             finished=self.finished,
+            replies=self.replies,
             running=tuple(RunningRequest.of(active, now) for active in requests),
             ended=tuple(self._ended),
         )
@@ -181,6 +183,7 @@ class LoopStatus:
     drain_s: float  # expected time until all waiting requests have begun
     turned_away: int  # requests since the beginning
     arrived: int  # requests since the beginning
-    finished: int  # replies since the beginning, each choice of a request is one; failed ones count, cancelled ones not
+    finished: int  # requests since the beginning, failed ones included, cancelled ones not
+    replies: int  # to those, and to requests of which other choices go on: each choice is one
     running: tuple[RunningRequest, ...]  # queued requests too, oldest first
-    ended: tuple[EndedRequest, ...]  # the last of those, oldest first
+    ended: tuple[EndedRequest, ...]  # the last of `replies`, oldest first

@@ -57,6 +57,7 @@ def loop_status(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple
         turned_away=0,
         arrived=arrived,
         finished=finished,
+        replies=finished,
         running=(),
         ended=last,
     )

@@ -41,7 +41,7 @@ class StatusHistory:
         self._began_s: float | None = None
         self._last: tuple[LoopStatus, ControllerReport] | None = None
         self._trouble: str | None = None
-        self._finished = 0
+        self._replies = 0
         self._arrived: deque[tuple[float, int]] = deque()  # the loop's clock and arrival count, over the last COUNT_S
         self._points: deque[tuple[int, Point]] = deque(maxlen=POINTS)
         self._ended: deque[tuple[int, EndedRequest]] = deque(maxlen=ENDED)
@@ -59,8 +59,8 @@ class StatusHistory:
         if self._began_s is None:
             self._began_s = status.at_s
         began_s = self._began_s
-        news = min(status.finished - self._finished, len(status.ended))
-        self._finished = status.finished
+        news = min(status.replies - self._replies, len(status.ended))
+        self._replies = status.replies
         for each in status.ended[len(status.ended) - news :]:
             self._ended.append((self.number, replace(each, at_s=each.at_s - began_s)))
         point = Point(

@@ -185,7 +185,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.turned_away = 0  # in the processes that have ended
-        self._arrived = self._finished = 0  # in those
+        self._arrived = self._finished = self._replies = 0  # in those
         self._seen: LoopStatus | None = None  # the present one's, at the last look
         self._since = 0  # requests that have come to it since
         self._again = 0  # that have come to it, and had come to another one
@@ -210,6 +210,7 @@ class Counts:
             status,
             arrived=self._told,
             finished=status.finished + self._finished,
+            replies=status.replies + self._replies,
             turned_away=status.turned_away + self.turned_away,
         )
 
@@ -218,6 +219,7 @@ class Counts:
         if self._seen is not None:
             self._arrived += self._seen.arrived
             self._finished += self._seen.finished
+            self._replies += self._seen.replies
         self._arrived += self._since - self._again
         self.turned_away = turned_away
         self._seen, self._since, self._again = None, 0, 0

@@ -108,7 +108,7 @@ def test_time_goes_on_for_a_request_that_is_sent_again() -> None:
 def status(arrived: int, finished: int = 0, turned_away: int = 0) -> LoopStatus:
     return LoopStatus(
         at_s=0.0, load=EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1), drain_s=0.0,
-        turned_away=turned_away, arrived=arrived, finished=finished, running=(), ended=(),
+        turned_away=turned_away, arrived=arrived, finished=finished, replies=2 * finished, running=(), ended=(),
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_counts_go_on_over_processes() -> None:
     counts.looked(status(7, 5, 2))
     counts.ended(turned_away=2)
     seen = counts.looked(status(7, 5, 2))
-    assert (seen.arrived, seen.finished, seen.turned_away) == (14, 10, 4)
+    assert (seen.arrived, seen.finished, seen.replies, seen.turned_away) == (14, 10, 20, 4)
 
 
 def test_what_comes_to_several_processes_has_come_once_and_no_count_falls() -> None:

@@ -92,7 +92,7 @@ CHECKPOINT = Checkpoint(
     thought_tokens=12, beyond=2, answer="42", confidence=0.9, joint=0.8, log_probs=(-0.1, -0.2), gave_up=False, rows=9
 )
 STATUS = LoopStatus(
-    at_s=12.5, load=LOAD, drain_s=0.5, turned_away=1, arrived=9, finished=7,
+    at_s=12.5, load=LOAD, drain_s=0.5, turned_away=1, arrived=9, finished=7, replies=8,
     running=(
         RunningRequest(
             number=8, difficulty="easy", stage=Stage.THINKING, age_s=1.0, tokens=4, thought_tokens=4, probes=1,
