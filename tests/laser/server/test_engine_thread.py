@@ -15,7 +15,7 @@ from engine.base import Engine, Event, Request, SequenceId
 from engine.wrapper import EngineWrapper
 from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
-from laser.server.engine_process.tickets import EngineFailure, Ticket
+from laser.server.engine_process.tickets import EngineFailure
 from laser.server.engine_thread import EngineThread
 from tests.support.live_server import ENDLESS, ENDLESS_CELLS, WAIT_S
 
@@ -47,12 +47,6 @@ def around(sound: Deployment, engine: Engine, policy: Policy | None = None) -> S
         engine=engine, tokenizer=sound.chat.tokenizer, thinking=sound.chat.thinking, policy=policy or FixedPolicy(),
         stop_tokens=frozenset(), clock=time.monotonic,
     )  # fmt: skip
-
-
-async def read(ticket: Ticket) -> None:
-    """Take all that comes."""
-    while True:
-        await ticket.take()
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["just now", "before its last word is read"])
@@ -112,8 +106,11 @@ def test_a_library_s_panic_breaks_the_engine_and_is_told_to_all(endless_model: P
         running = await thread.submit(request)
         async with asyncio.timeout(WAIT_S):
             assert await thread.broken() == "the engine's thread has failed: Panic: index out of bounds"
-            with pytest.raises(EngineFailure, match="the engine's thread has failed: Panic"):
-                await read(running)
+            while not running.complete:
+                await asyncio.sleep(0.01)
+            outcome = (await running.take())[-1]
+            assert isinstance(outcome, Outcome)
+            assert outcome.error == "the engine's thread has failed: Panic: index out of bounds"
             with pytest.raises(EngineFailure, match="the engine's thread has failed: Panic"):
                 await thread.submit(request)
         await thread.stop()
