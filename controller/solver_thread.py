@@ -52,6 +52,7 @@ class SolverThread:
                 continue
             try:
                 self._answers.append(self._solve(self._waiting.popleft()))
-            except Exception as error:
-                log.warning("the solver failed: %s: %s", type(error).__name__, error)
-                self._answers.append(error)
+            except BaseException as error:  # a panic of a solver's library, too: the next request may be solved
+                said = f"{type(error).__name__}: {error}"
+                log.warning("the solver failed: %s", said)
+                self._answers.append(error if isinstance(error, Exception) else RuntimeError(said))

@@ -374,27 +374,3 @@ def test_much_change_is_solved_for_before_it_is_time() -> None:
     burst = [situation.time_s for situation in solver.situations if situation.time_s > times[-1]]
     assert len(burst) >= 2
     assert min(np.diff([times[-1], *burst])) >= ControllerSettings().soonest_s
-
-
-def test_the_latest_situation_wins_on_the_solver_s_thread() -> None:
-    begun, go, solved = threading.Event(), threading.Event(), []
-
-    def solve(situation: SolveRequest) -> Plan:
-        begun.set()
-        go.wait(10.0)
-        solved.append(situation.number)
-        return PLANNER(situation)
-
-    asked = AtOnce()
-    driven = Driven(asked)
-    driven.run(20.0, rate=1.0, in_system=2)
-    solver = SolverThread(solve)
-    for situation in asked.situations[:3]:
-        solver.ask(situation)
-        assert begun.wait(10.0)
-    go.set()
-    deadline = time.monotonic() + 10.0
-    while len(solved) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    solver.stop()
-    assert solved == [asked.situations[0].number, asked.situations[2].number]
