@@ -1,4 +1,4 @@
-"""Which of the operator's goals no certified point of a profile reaches, and what is served instead."""
+"""Which of the operator's goals no point in use reaches, and what is served instead."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from collections.abc import Iterator
 
 from controller.planning.objective import ObjectiveSettings
 from models.profile.profile import Profile
-from models.profile.tables import OperatingPoint
+from models.profile.tables import OperatingPoint, OperatingTables
 
 
-def unmet(profile: Profile, wishes: ObjectiveSettings) -> tuple[str, ...]:
+def unmet(profile: Profile, wishes: ObjectiveSettings, *, certified_only: bool = True) -> tuple[str, ...]:
     """Returns a sentence for each class whose accuracy floor or SLO is out of reach, however low the load is.
 
-    Raises ValueError if the goals are not of the profile's classes.
+    Out of reach is what no thought alone reaches: races have room at times only. `certified_only`: whether the points
+    in use are the certified ones, else they are all. Raises ValueError if the goals are not of the profile's classes.
     """
-    return (*_floors(profile, wishes), *_slos(profile, wishes))
+    tables = profile.tables(certified_only=certified_only).alone()
+    return (*_floors(profile, tables, wishes), *_slos(profile, tables, wishes))
 
 
-def _floors(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
+def _floors(profile: Profile, tables: OperatingTables, wishes: ObjectiveSettings) -> Iterator[str]:
     if not wishes.accuracy_floors:
         return
-    tables = profile.tables()
     for name, floor, accuracy in zip(profile.classes, wishes.accuracy_floors, tables.accuracy, strict=True):
         best = int(accuracy.argmax())
         if accuracy[best] < floor:
@@ -31,10 +32,9 @@ def _floors(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
             )
 
 
-def _slos(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
+def _slos(profile: Profile, tables: OperatingTables, wishes: ObjectiveSettings) -> Iterator[str]:
     if not wishes.slo_s:
         return
-    tables = profile.tables()
     assert tables.p95_steps is not None  # a profile's tables have them
     alone = profile.plant_model().rate(1)
     for name, slo_s, steps in zip(profile.classes, wishes.slo_s, tables.p95_steps, strict=True):

@@ -199,7 +199,8 @@ class Optimizer:
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
-            best = np.where(shares > 0.0, self._accuracy, -np.inf).max(axis=1)
+            alone = np.array([self.tables.points[k].race is None for k in self._columns.stands_for])  # races want room
+            best = np.where((shares > 0.0) & alone, self._accuracy, -np.inf).max(axis=1)
             self._out_of_reach = np.maximum(np.array(objective.accuracy_floors) - best, 0.0)
             self._floors = cp.Constant(shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
             constraints.append(self._floors)

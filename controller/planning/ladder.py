@@ -40,6 +40,11 @@ def ladder(tables: OperatingTables, load: Load) -> Ladder:
     return _of(tables, load, _climb(tables.tokens, tables.accuracy, load))
 
 
+def uncharged(tables: OperatingTables) -> OperatingTables:
+    """Returns the tables with no charge for any point, as where there is no account of risk."""
+    return replace(tables, charges=Charges(of=np.zeros(tables.tokens.shape), own=True))
+
+
 class ChargedLadders:
     """The ladders of tables with charges, for one load, by the price of risk."""
 
@@ -87,8 +92,7 @@ class RacingLadders:
     """
 
     def __init__(self, tables: OperatingTables, load: Load, plant: Plant) -> None:
-        charges = Charges(of=np.zeros(tables.tokens.shape), own=True)
-        self._tables = tables if tables.charges is not None else replace(tables, charges=charges)
+        self._tables = tables if tables.charges is not None else uncharged(tables)
         self._load = load
         numbers = {1, *(n for point in tables.points if (n := plant.max_batch // point.width) and point.width > 1)}
         self._each = [ChargedLadders(racing(self._tables, plant, n), load) for n in sorted(numbers)]

@@ -12,7 +12,8 @@ the levels are those of several ladders.
 
 Like the joint program, this one is compiled once and a solve only changes its parameters. A solve takes tens of
 milliseconds; the inner loop then only looks up the table. With the allowance of an account of risk, the mean charge of
-a request is one more constraint, and policy iteration solves it (see `policy_iteration`), as where thoughts race.
+a request is one more constraint, and policy iteration solves it (see `policy_iteration`), as where thoughts race, and
+where there are many rows: a program of hundreds takes seconds and gigabytes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't 
 from cvxpy.atoms.affine.sum import sum as total  # … and cp.sum
 
 from controller.load import Load
-from controller.planning.ladder import ChargedLadders, Ladder, RacingLadders, ladder
+from controller.planning.ladder import ChargedLadders, Ladder, RacingLadders, ladder, uncharged
 from controller.planning.objective import Objective
 from controller.planning.policy_iteration import FREE, ChainRows, affordable
 from controller.planning.races import RowsOfRaces, has_races
@@ -37,6 +38,8 @@ from models.profile.plant import Plant
 from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
+
+PROGRAM_ROWS = 64  # that the program has at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +64,10 @@ class PolicyMap:
 
 
 class PolicyMapper:
-    """The program for one profile's tables, compiled once for a fixed number of rows. Not thread-safe."""
+    """The program for one profile's tables, compiled once for a fixed number of rows. Not thread-safe.
+
+    With more than PROGRAM_ROWS rows there is no program to compile, and policy iteration finds every map.
+    """
 
     def __init__(
         self,
@@ -79,6 +85,10 @@ class PolicyMapper:
         self.rows = rows
         self._clock = clock
         self._solvers = solvers
+        self._problem = self._compiled() if rows <= PROGRAM_ROWS else None
+
+    def _compiled(self) -> cp.Problem:
+        tables, rows = self.tables, self.rows
         levels = 1 + sum(len(prune_hull(*pair)) - 1 for pair in zip(tables.tokens, tables.accuracy, strict=True))
         # The unit of time is the mean time between arrivals, so that rates are per arrival and the value per request.
         self._service = cp.Parameter((rows, levels), nonneg=True)  # R_n / (λ·W_k)
@@ -86,15 +96,16 @@ class PolicyMapper:
         idle, y = cp.Variable(nonneg=True), cp.Variable((rows, levels), nonneg=True)
         present, ended = total(y, axis=1), total(multiply(self._service, y), axis=1)
         self._y = y
-        self._problem = cp.Problem(
+        problem = cp.Problem(
             cp.Maximize(total(multiply(self._reward, y))),
             [idle + total(y) == 1.0, idle == ended[0], present[:-1] == ended[1:]],
         )
-        assert self._problem.is_dpp()
+        assert problem.is_dpp()
+        return problem
 
     @property
-    def problem(self) -> cp.Problem:
-        """The compiled program."""
+    def problem(self) -> cp.Problem | None:
+        """The compiled program; None: there are too many rows for one."""
         return self._problem
 
     def solve(self, load: Load, plant: Plant, allowance: Allowance | None = None) -> PolicyMap:
@@ -113,18 +124,20 @@ class PolicyMapper:
         decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
         waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
         allowance, races = None if self.tables.charges is None else allowance, has_races(self.tables)
-        if allowance is not None or races:
+        problem = self._problem
+        if allowance is not None or races or problem is None:
             raced = RowsOfRaces(self.tables, load, plant, self.rows)
             rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty, raced=raced)
-            ladders = RacingLadders(self.tables, load, plant) if races else ChargedLadders(self.tables, load)
+            charged = self.tables if allowance is not None else uncharged(self.tables)
+            ladders = RacingLadders(self.tables, load, plant) if races else ChargedLadders(charged, load)
             return self._affordable(ladders, rows, allowance or FREE, started)
         levels = ladder(self.tables, load)
         service = decoded[:, None] / levels.tokens
         reward = service * levels.accuracy - waiting[:, None]
         reward[-1] -= self.objective.shed_penalty
         self._service.value, self._reward.value = service, reward
-        solver = optimum(self._problem, self._solvers, rate=rate)
-        value = float(self._problem.objective.value)  # correct answers per request
+        solver = optimum(problem, self._solvers, rate=rate)
+        value = float(problem.objective.value)  # correct answers per request
         shares = np.maximum(np.asarray(self._y.value, dtype=np.float64), 0.0).sum(axis=1)
         price = self._prices(value, levels, decoded, waiting, usual=int(shares.argmax()))
         level = (levels.accuracy - price[:, None] * levels.tokens).argmax(axis=1)

@@ -198,7 +198,8 @@ def _situation(
             f"there is no class {unknown[0]!r}, there are {', '.join(measured.classes)}", param_hint="'--mix'"
         )
     used = within_one_corner(measured) if certified_only else measured
-    settings = SettingsFile(controller_file, len(measured.classes), partial(unmet, used)).settings
+    told = partial(unmet, used, certified_only=certified_only)
+    settings = SettingsFile(controller_file, len(measured.classes), told).settings
     return situation(
         measured,
         settings.objective.at(measured.reply_s),

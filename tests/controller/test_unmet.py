@@ -1,4 +1,4 @@
-"""Goals that nothing certified reaches are told with the goal, the best that is certified, and what it means."""
+"""Goals that no point in use reaches are told with the goal, the best that is in use, and what it means."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from controller.planning.objective import ObjectiveSettings
+from controller.policies.restricted import with_levers
 from controller.selection import choose
 from controller.settings import SettingsFile
 from controller.unmet import unmet
+from models.profile.lever import Lever
+from tests.support.analysis_profile import CLASSES
 from tests.support.driven_controller import PROFILE, QUALITY
+from tests.support.width_profile import racing_profile
 
 BEST = QUALITY.accuracy.max(axis=1)  # by class
 QUICKEST_S = PROFILE.tables().p95_steps.min(axis=1) / PROFILE.plant_model().rate(1)  # type: ignore[union-attr]
@@ -41,6 +45,19 @@ def test_an_slo_out_of_reach_is_told_with_the_quickest_point() -> None:
     told = unmet(PROFILE, wishes)
     assert [line.split(" for ")[1].split(",")[0] for line in told] == [PROFILE.classes[0], PROFILE.classes[2]]
     assert f"95 % end within {QUICKEST_S[0]:.3g} s" in told[0]
+
+
+def test_what_only_a_race_or_an_uncertified_point_reaches_is_told() -> None:
+    racing = with_levers(racing_profile(), {Lever.WIDTH})
+    alone, best = (tables.accuracy.max(axis=1) for tables in (racing.tables().alone(), racing.tables()))
+    assert (best > alone).all()
+    assert len(unmet(racing, ObjectiveSettings(accuracy_floors=tuple(best.tolist())))) == len(best)
+    every = PROFILE.tables(certified_only=False)
+    assert every.p95_steps is not None
+    quickest_s = every.p95_steps.min(axis=1) / PROFILE.plant_model().rate(1)
+    wishes = ObjectiveSettings(slo_s=tuple((quickest_s * 1.001).tolist()))
+    assert len(unmet(PROFILE, wishes)) == len(CLASSES)
+    assert unmet(PROFILE, wishes, certified_only=False) == ()
 
 
 def test_settings_that_come_in_force_are_checked_whenever_they_do(

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.solver import saturating_profile
 from controller.load import Load
+from controller.planning import policy_map
 from controller.planning.ladder import Ladder, ladder
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMap, PolicyMapper
@@ -139,6 +140,7 @@ def test_a_ladder_climbs_one_hull_point_at_a_time_by_falling_worth() -> None:
 
 def test_the_program_follows_the_rules_that_let_it_be_compiled_once() -> None:
     mapper = PolicyMapper(saturating_profile(), Objective(), clock=lambda: 0.0)
+    assert mapper.problem is not None
     assert mapper.problem.is_dcp(dpp=True)
     first, other = mapper.solve(even_load(1.0), GPU), mapper.solve(even_load(3.0), GPU)
     again = mapper.solve(even_load(1.0), GPU)
@@ -161,3 +163,29 @@ def test_what_cannot_be_is_refused() -> None:
         mapper.solve(Load(rate=1.0, mix=[1.0], work_ratio=[1.0]), GPU)
     with pytest.raises(SolverError, match="no optimum for 1 requests/s: NO_SUCH_SOLVER"):
         mapper.solve(even_load(1.0), GPU)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_map_of_many_rows_is_found_without_a_program_and_is_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    tables, plant = random_profile(rng), random_plant(rng)
+    classes = len(tables.classes)
+    load = Load(rate=float(rng.uniform(0.2, 1.2)), mix=np.full(classes, 1 / classes), work_ratio=np.ones(classes))
+    by_program = PolicyMapper(tables, Objective(), rows=40, clock=lambda: 0.0).solve(load, plant)
+    monkeypatch.setattr(policy_map, "PROGRAM_ROWS", 39)
+    mapper = PolicyMapper(tables, Objective(), rows=40, clock=lambda: 0.0)
+    assert mapper.problem is None
+    found = mapper.solve(load, plant)
+    assert found.value == pytest.approx(by_program.value, abs=1e-5)
+    assert found.price == pytest.approx(by_program.price, rel=1e-3, abs=1e-9)
+    assert found.in_system == pytest.approx(by_program.in_system, rel=1e-2)
+    assert (found.risk_price, found.charge) == (0.0, 0.0)
+
+
+def test_a_thousand_rows_take_no_program() -> None:
+    mapper = PolicyMapper(saturating_profile(), Objective(), rows=2048, clock=lambda: 0.0)
+    assert mapper.problem is None
+    few = PolicyMapper(saturating_profile(), Objective(), clock=lambda: 0.0).solve(even_load(0.5), GPU)
+    assert mapper.solve(even_load(0.5), GPU).price[:8] == pytest.approx(few.price[:8], rel=1e-3)

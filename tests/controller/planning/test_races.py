@@ -20,6 +20,7 @@ from controller.planning.races import racing
 from controller.planning.room import Memory
 from controller.policies.restricted import with_levers
 from controller.risk.account import Allowance
+from controller.status import DecisionBasis, DecisionSource
 from models.profile.lever import Lever
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
@@ -252,3 +253,14 @@ def test_a_race_that_is_cheaper_than_a_full_thought_is_so_only_where_there_is_ro
     for n, k in itertools.product((1, 8, 200), RACES):
         room = n * TABLES.points[k].width <= PLANT.max_batch
         assert (racing(cheap, PLANT, n).tokens[:, k] < cheap.tokens[:, 0]).all() == room
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_floor_that_races_alone_reach_drops_no_floor_of_thoughts_alone(share: float) -> None:
+    alone, best = TABLES.alone().accuracy.max(axis=1), TABLES.accuracy.max(axis=1)
+    assert best[2] > alone[2] + 1e-2
+    floors = (float(alone[0]), float(alone[1]), float((alone[2] + best[2]) / 2))
+    rate = share * PLANT.capacity / float(np.mean(TABLES.tokens[:, 0]))
+    optimizer = Optimizer(TABLES, Objective(latency_weight=1e-3, accuracy_floors=floors), clock=still)
+    decision = optimizer.solve(even(rate), PLANT)
+    assert DecisionBasis(source=DecisionSource.POLICY_MAP, price=0.0, planned=decision).floors
