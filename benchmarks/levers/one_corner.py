@@ -15,8 +15,9 @@ import argparse
 import numpy as np
 import numpy.typing as npt
 
-from controller.policies.restricted import within_one_corner, within_risk
+from controller.policies.restricted import with_levers, within_one_corner, within_risk
 from models.profile.corners import certified_range
+from models.profile.lever import Lever
 from models.profile.profile import Profile, profile_of, read_profile
 from models.profile.tables import OperatingTables, turning_prices
 from models.reasoner import bundled_model
@@ -52,19 +53,21 @@ def main() -> None:
     """Command line: prints a line for each risk."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--risks", default=RISKS)
+    parser.add_argument("--levers", default="", help="in use beside thresholds and budgets, as give-up,no-thought")
     options = parser.parse_args()
     measured = read_profile(profile_of(bundled_model()))
+    levers = [Lever(name) for name in options.levers.split(",") if name]
     for risk in map(float, options.risks.split(",")):
-        profile = within_risk(measured, risk)
+        profile = with_levers(within_risk(measured, risk), levers)
         kept = within_one_corner(profile)
         lost = 100.0 * losses(profile, kept)
         points = [len(one.tables().points) for one in (kept, profile)]
         more = fewest(kept) / fewest(profile) - 1.0
+        together = f"all together are bounded by {joint_bound(profile):.1%}, the corner by {joint_bound(kept):.1%}"
         print(
             f"risk {risk:.2f}: {points[0]:2d} of {points[1]:2d} points, {certified_range(kept)}: loses "
-            f"{lost.max():.2f} points at worst, {lost.mean():.2f} in the mean, takes {more:.1%} more tokens "
-            f"at least; all together are bounded by {joint_bound(profile):.1%}, the corner by "
-            f"{joint_bound(kept):.1%}"
+            f"{lost.max():.2f} points at worst, {lost.mean():.2f} in the mean, takes {more:.1%} more tokens at least"
+            + (f"; {together}" if not levers else "")
         )
 
 

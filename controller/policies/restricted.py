@@ -41,7 +41,7 @@ def within_one_corner(profile: Profile) -> Profile:
     if profile.certificate.mean is not None or len(profile.points()) == 1:
         return profile
     tables = profile.tables().alone()
-    point = tables.points[_best_corner(tables, np.array(profile.counts) / sum(profile.counts))]
+    point = tables.points[best_corner(tables, np.array(profile.counts) / sum(profile.counts))]
     row, column = profile.thresholds.index(point.threshold), profile.budgets.index(point.budget)
     kept = replace(profile, certificate=_up_to(profile.certificate, row, column))
     if (priced := profile.priced) is not None:
@@ -236,7 +236,7 @@ def worst_benchmark(profile: Profile) -> Profile:
     return replace(chosen, certificate=said)
 
 
-def _best_corner(tables: OperatingTables, shares: npt.NDArray[np.float64]) -> int:
+def best_corner(tables: OperatingTables, shares: npt.NDArray[np.float64]) -> int:
     """Returns the point whose corner is worth most, the widest of those worth as much; `shares`: of the classes.
 
     Its worth is added up over the `turning_prices`.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.planning.ladder import ladder
-from experiments.analysis.situation import Situation
+from experiments.analysis.situation import Situation, tables_of
 from models.profile.tables import OperatingPoint, OperatingTables, prune_hull
 
 FIXED = (0.9, 0.95, 0.97)  # thresholds that are marked: the same for all classes, without a budget
@@ -64,10 +64,10 @@ class Fronts:
 
 def fronts(one: Situation) -> Fronts:
     """Computes the fronts over the points in use, and all measured fixed points, in use or not."""
-    unbound = [k for k, point in enumerate(one.tables.points) if point.budget is None]
+    unbound = tables_of(one.measured, certified_only=one.certified_only, kept=lambda point: point.budget is None)
     found = {
         "constant": _constant(one),
-        "threshold": front(one, one.tables.at(unbound)),
+        "threshold": front(one, unbound),
         "joint": front(one, one.tables),
     }
     return Fronts(

@@ -75,14 +75,16 @@ def lever_worth(one: Situation) -> LeverWorth:
     known = {Lever.GIVE_UP: measured.give_up, Lever.NO_THOUGHT: measured.no_thought, Lever.WIDTH: measured.width}
     levers = frozenset(lever for lever, tabulated in known.items() if tabulated is not None)
 
-    def in_use(wanted: frozenset[Lever]) -> OperatingTables:
+    def in_use(
+        wanted: frozenset[Lever], kept: Callable[[OperatingPoint], bool] = lambda point: True
+    ) -> OperatingTables:
         if not one.certified_only:
-            return tables_of(replace(measured, levers=wanted), certified_only=False)
+            return tables_of(replace(measured, levers=wanted), certified_only=False, kept=kept)
         for count in range(len(wanted), 0, -1):  # as many as are certified beside one another
             for some in combinations(sorted(wanted), count):
                 with suppress(ProfileError):
-                    return tables_of(with_levers(measured, some), certified_only=True)
-        return plain
+                    return tables_of(with_levers(measured, some), certified_only=True, kept=kept)
+        return tables_of(measured, certified_only=True, kept=kept)
 
     every = in_use(levers)
     full = float(one.mix @ plain.accuracy[:, 0])
@@ -94,7 +96,7 @@ def lever_worth(one: Situation) -> LeverWorth:
         return tuple(mine.tokens_at(wanted) for wanted in accuracy)
 
     def without(lever: str, kept: Callable[[OperatingPoint], bool]) -> WithoutLever:
-        return WithoutLever(lever=lever, tokens=fewest(every.at([k for k, p in enumerate(every.points) if kept(p)])))
+        return WithoutLever(lever=lever, tokens=fewest(in_use(levers, kept)))
 
     found = [
         without("thresholds", lambda point: point.threshold is None),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from controller.load import Load
 from controller.planning.objective import Objective
-from controller.policies.restricted import within_one_corner
+from controller.policies.restricted import best_corner
 from models.files.checks import outside
 from models.profile import profile
 from models.profile.plant import Plant
-from models.profile.tables import OperatingTables, prune_hull
+from models.profile.tables import OperatingPoint, OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
@@ -62,9 +62,21 @@ class Situation:
         return self.tables.tokens[d, points], self.tables.accuracy[d, points]
 
 
-def tables_of(measured: profile.Profile, *, certified_only: bool) -> OperatingTables:
-    """Returns the tables of the points in use: those that a controller serves, or all."""
-    return within_one_corner(measured).tables() if certified_only else measured.tables(certified_only=False)
+def any_point(point: OperatingPoint) -> bool:
+    """Keeps every point."""
+    return True
+
+
+def tables_of(
+    measured: profile.Profile, *, certified_only: bool, kept: Callable[[OperatingPoint], bool] = any_point
+) -> OperatingTables:
+    """Returns the tables of the points in use that are `kept`: those that a controller serves, or all."""
+    tables = measured.tables(certified_only=certified_only)
+    tables = tables.at([k for k, point in enumerate(tables.points) if kept(point)])
+    if not certified_only or measured.certificate.mean is not None:
+        return tables
+    corner = best_corner(tables.alone(), np.array(measured.counts) / sum(measured.counts))
+    return tables.at(np.flatnonzero(tables.inside()[corner]).tolist())
 
 
 def situation(

@@ -235,6 +235,8 @@ def _certified(deployment: Deployment) -> StartFact:
     if points and profile.certificate.mean is None and outermost(points) != corners(profile):
         words += f"; {deployment.chosen.name} keeps to one corner of these: {told(outermost(points))}"
         said["served"] = corners_of(outermost(points))
+    if used := lever_limits(points):
+        words += f"; in use, too: {', '.join(used)}"
     for lever in () if profile.refused is not None else unused(profile, points):
         words += f"; no point of {lever.replace('-', '_')} lies in the corner that gives up least, so it is not used"
     return StartFact(topic="certified", words=words, fields={"certified": said})
@@ -245,10 +247,23 @@ def corners_of(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
     return [{"threshold": each.threshold, "budget": each.budget} for each in points]
 
 
+def lever_limits(points: Sequence[OperatingPoint]) -> list[str]:
+    """Returns how far each lever beside thresholds and budgets may go at these points, in words."""
+    prices = [point.price for point in points if point.price is not None]
+    curves = [point.give_up.height for point in points if point.give_up is not None]
+    skips = [point.skip for point in points if point.skip is not None]
+    return [
+        *([f"prices up to {max(prices):.2g} of a right answer a row"] if prices else []),
+        *([f"lower curves up to a confidence of {max(curves):g}"] if curves else []),
+        *([f"answers at once from a score of {min(skips):g}"] if skips else []),
+    ]
+
+
 def unused(profile: Profile, points: Sequence[OperatingPoint]) -> list[Lever]:
     """Returns the levers of a controller's profile of which it has none of the certified points."""
     has: dict[Lever, Callable[[OperatingPoint], object]] = {
         Lever.GIVE_UP: lambda point: point.give_up, Lever.NO_THOUGHT: lambda point: point.skip,
+        Lever.PRICE_INDEX: lambda point: point.price,
     }  # fmt: skip
     return [
         lever

@@ -33,6 +33,7 @@ from tests.support.give_up_profile import giving_up_profile
 from tests.support.live_server import LiveServer, running_deployment, save_random_model
 from tests.support.model_profile import PROFILE
 from tests.support.no_thought_profile import no_thought_profile
+from tests.support.price_index_profile import price_index_profile
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +195,10 @@ def test_a_lever_that_the_corner_has_no_point_of_is_told(tmp_path: Path) -> None
     said = told["certified"].words
     assert said.count(" lies in the corner that gives up least, so it is not used") == 1
     assert ("no point of give_up" in said) != ("no point of no_thought" in said)
+    assert ("; in use, too: lower curves up to" in said) == ("no point of no_thought" in said)
+    assert ("; in use, too: answers at once from" in said) == ("no point of give_up" in said)
+
+
+def test_the_dearest_price_that_serves_is_told(tmp_path: Path) -> None:
+    told = words(served(tmp_path, price_index_profile(), LoadAware(price_index=True)))
+    assert "; in use, too: prices up to 0.003 of a right answer a row" in told["certified"]
