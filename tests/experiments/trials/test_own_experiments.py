@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from controller.policies.restricted import within_one_corner
 from controller.settings import ControllerSettings
 from engine.registry import engine_options
 from experiments.trials.experiment import Backend, ClassSlo, QuestionSource, read_experiment
@@ -114,7 +115,7 @@ def own_model(directory: Path) -> Path:
 def test_goals_are_held_against_what_each_policy_s_risk_and_levers_allow(tmp_path: Path) -> None:
     profile = Setting(read_experiment(written(tmp_path))).profile
     assert profile is not None
-    tables, alone = profile.tables(), profile.plant_model().rate(1)
+    tables, alone = within_one_corner(profile).tables(), profile.plant_model().rate(1)
     assert tables.p95_steps is not None
     best, quickest = tables.accuracy.max(axis=1), tables.p95_steps.min(axis=1) / alone
     floors, slo = f"accuracy_floors: {(best - 1e-6).tolist()}", f"slo_s: {(0.9 * quickest).tolist()}"
