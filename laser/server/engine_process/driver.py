@@ -218,6 +218,7 @@ class LoopDriver:
             self._outbox.append(Accepted(number=number))
         if held:
             self._outbox.append(Handled(number=number, over=True))
+            self._send_all()  # at once: the next command may end the process, for which this one is not to blame
 
     def _refuse(self, number: int, why: Refusal, message: str, retry_after_s: float = 0.0) -> None:
         self._left(number)
@@ -286,9 +287,12 @@ class LoopDriver:
             self._shown = self._loop.queue
             self._outbox.append(Shown(queue=self._shown, load=self._loop.load))
         if self._outbox and not self._holds():
-            batch, self._outbox = self._outbox, []
-            self._sent_s = time.monotonic()
-            self._send(batch)
+            self._send_all()
+
+    def _send_all(self) -> None:
+        batch, self._outbox = self._outbox, []
+        self._sent_s = time.monotonic()
+        self._send(batch)
 
     def _holds(self) -> bool:
         """Whether the events wait for the next step's: texts alone that nobody reads yet, or that follow just now."""
