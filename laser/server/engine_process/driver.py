@@ -114,8 +114,10 @@ class LoopDriver:
             self._serve()
         except BaseException as error:  # a library's panic, too: nobody may go on waiting for a dead thread
             log.critical("the engine's thread has failed", exc_info=True)
-            self._break(f"the engine's thread has failed: {type(error).__name__}: {error}")
-            self._flush()
+            try:
+                self._break(f"the engine's thread has failed: {type(error).__name__}: {error}")
+            finally:
+                self._flush()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ class LoopDriver:
         outcomes: list[Outcome] = []
         try:
             outcomes = self._loop.cancel(request)
-        except Exception:
+        except BaseException:  # a library's panic, too: whatever waits behind it goes on
             log.exception("a request could not be cancelled")
         self._outbox += [Gone(number=number, outcome=each) for each in outcomes] or [Gone(number=number, outcome=None)]
 
@@ -262,9 +264,11 @@ class LoopDriver:
 
     def _break(self, message: str) -> None:
         self.broken = message
-        if not self._apart:
-            self._fail_all(message)
-        self._outbox.append(Broken(message=message))
+        try:
+            if not self._apart:
+                self._fail_all(message)
+        finally:
+            self._outbox.append(Broken(message=message))
 
     def _fail_running(self, message: str) -> None:
         try:
