@@ -61,14 +61,11 @@ class ServingLoop:
         grammars: Grammars | None = None,  # None: no answer is held to one
         order: ServingOrder | None = None,  # None: first come, first served
     ) -> None:
-        self._engine = engine
-        self._thinking = thinking
-        self._clock = clock
+        self._engine, self._thinking, self._clock = engine, thinking, clock
         self._ids = count(1)
         self._requests: dict[RequestId, ActiveRequest] = {}  # all replies that wait or run
         self._together: dict[RequestId, Together] = {}  # the replies to each request
-        self._in_engine = EngineRequests(engine)
-        self._pace = Pace()
+        self._in_engine, self._pace = EngineRequests(engine), Pace()
         self._thoughts = ThoughtControl(
             engine=engine, tokenizer=tokenizer, thinking=thinking, policy=policy, stop_tokens=stop_tokens, score=score,
             pace=self._pace, loops=loops, rows=rows, every_probe=every_probe, certified=certified, grammars=grammars,
@@ -82,8 +79,7 @@ class ServingLoop:
             policy=policy, certified=certified, opening=self._thoughts.opening, admission=self._admission,
             in_engine=self._in_engine, ids=self._ids, drop=partial(self._drop, served=True), tell=self._tell,
         )  # fmt: skip
-        self._display = QueueDisplay(engine, self._admission)
-        self._deadlines = Deadlines()
+        self._display, self._deadlines = QueueDisplay(engine, self._admission), Deadlines()
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began; None: the engine has been idle since
         self._tally = LoopTally()
@@ -116,8 +112,7 @@ class ServingLoop:
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
-        own = self._thinking.longest_landing
-        return self.room - max(0, len(landing or ()) - own)
+        return self.room - max(0, len(landing or ()) - self._thinking.longest_landing)
 
     def status(self) -> LoopStatus:
         """Returns the requests that wait, run or have ended recently, and the load."""
@@ -260,8 +255,7 @@ class ServingLoop:
         self._pace.began(request.most_steps)
         if request.thinking:
             self._thoughts.begin(active)
-            why = self._thoughts.close_reason(active, now)
-            if why is not None:  # no thought at all: the landing closes it in the prompt
+            if (why := self._thoughts.close_reason(active, now)) is not None:  # the landing closes it in the prompt
                 active.skip_thought(why)
                 landing = active.landing
         alike = lead.put_before == active.put_before  # else the landing makes another prompt of it
@@ -296,8 +290,10 @@ class ServingLoop:
                 self._admission.settle(active.claim, cost + active.deferred)  # what was not charged yet comes back
             else:
                 self._admission.remove(lambda other: other.together is active.together)
-        self._in_engine.cancel(active)
-        self._on_idle()
+        try:
+            self._in_engine.cancel(active)
+        finally:  # an engine that cannot end it is idle no less
+            self._on_idle()
 
     def _on_idle(self) -> None:
         if not len(self._in_engine):
