@@ -137,8 +137,8 @@ class ServingLoop:
         now = self._clock()
         claim = self._turns.claim(request, self._pace.rows, now)
         self._admit(now)  # the last step may have made room
-        self._racing.make_room(request.choices * cells)
-        self._make_way(claim, request.choices * cells, request.ttft_s)
+        if not request.overdue:  # one that is over already makes nobody give way
+            self._make_way(claim, request.choices * cells, request.patience_s)
         together = opening.replies(
             request, sink, self._ids, landing=landing, cells=cells, claim=claim, came_s=now - request.waited_s,
             observe=observe, on_begin=on_begin, watch=watch,
@@ -216,6 +216,7 @@ class ServingLoop:
 
     def _make_way(self, claim: Claim, cells: int, patience_s: float | None) -> None:
         """Raises Overloaded if a new request must be turned away; in a full queue, may end a waiting one instead."""
+        self._racing.make_room(cells)
         ages, held_up = self._in_engine.ages(self._steps)
         self._display.changed()
         fits = self._in_engine.fits(cells)
@@ -334,8 +335,7 @@ class ServingLoop:
                 self._end(active, active.ended_by(event.reason), event.error)
 
     def _after_step(self, sequence: SequenceId, now: float) -> None:
-        active = self._in_engine.get(sequence)
-        if active is not None:
+        if (active := self._in_engine.get(sequence)) is not None:
             active.tell_progress(now)
             self._thoughts.after_step(active, sequence, now)
             # a stop string in a thought in the open, or nothing can follow an answer, all tokens of which are reported
