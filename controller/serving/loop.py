@@ -287,7 +287,7 @@ class ServingLoop:
         self._display.changed()
         if (cost := active.together.leave(active)) is not None:  # the last of its request
             self._together.pop(active.together.id, None)
-            if active.begun:
+            if active.together.begun:
                 self._admission.settle(active.claim, cost + active.deferred)  # what was not charged yet comes back
             else:
                 self._admission.remove(lambda other: other.together is active.together)
