@@ -147,9 +147,13 @@ class ServingLoop:
         self._deadlines.add(together)
         self._together[together.id] = together
         self._admission.push(together.lead, claim)
-        if request.waited_s:  # for longer than it could
-            self._expire(now)
-        self._admit(now)
+        try:
+            if request.waited_s:  # for longer than it could
+                self._expire(now)
+            self._admit(now)
+        except BaseException:  # whoever submits it takes it for refused
+            self.cancel(together.id)
+            raise
         return together.id
 
     def turned_away(self) -> None:
