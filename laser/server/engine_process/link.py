@@ -195,9 +195,11 @@ class EngineProcess(EngineClient):
         loop = asyncio.get_running_loop()
         self._opening = loop.create_future()
         self._lost.clear()
+        began_s = self._clock()
         line = self._newest = Line(self.receive, self._on_closed)
         await loop.create_unix_connection(lambda: line, sock=self._child.line)
         deployed = await self._opening
+        self._silence.loaded(self._clock() - began_s)
         self._deployed = self._deployed or deployed
         self._line = line
         self._restarts.began(self._clock())

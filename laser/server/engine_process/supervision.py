@@ -22,6 +22,7 @@ FAILING_S = 60.0
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
 SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
 LOAD_S = 900.0  # of silence after which a process that loads is ended: a large model's slow disk tells nothing for long
+SLOWER = 3.0  # times as long as the longest start so far, during which a process may load if that is more
 FROZEN_S = 5.0  # of silence after which that is told
 TWICE = 2  # processes that may end under a request
 
@@ -69,6 +70,7 @@ class Silence:
         self.step_s = 0.0  # how long the present step had taken when that was last told
         self._stall_s, self._limit_s = stall_s, limit_s
         self._frozen = False  # whether the log has been told
+        self._start_s = 0.0  # the longest that a process has loaded
 
     def stalled(self, silent_s: float) -> str | None:
         """Returns why a process that has told nothing for so long hangs; None: it does not."""
@@ -93,7 +95,12 @@ class Silence:
 
     def loading(self, silent_s: float) -> str | None:
         """Returns why a process that loads and has told nothing for so long is to be ended; None: it is not."""
-        return None if silent_s <= LOAD_S else f"the engine's process has loaded nothing for more than {LOAD_S:g} s"
+        limit_s = max(LOAD_S, SLOWER * self._start_s)
+        return None if silent_s <= limit_s else f"the engine's process has loaded nothing for more than {limit_s:g} s"
+
+    def loaded(self, took_s: float) -> None:
+        """A process has loaded, and has taken so long for it: another may well do so without a word."""
+        self._start_s = max(self._start_s, took_s)
 
     def ended(self) -> None:
         """The process has ended."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import count, repeat
 
 import pytest
 
@@ -178,9 +179,12 @@ def test_requests_that_are_sent_to_several_processes_have_arrived_once() -> None
 def test_a_restart_that_loads_nothing_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "PING_S", 0.02)
     monkeypatch.setattr(supervision, "LOAD_S", 0.3)
+    times = repeat(time.monotonic())  # while the first loads: the next may take three times as long as that
 
     async def main() -> None:
-        async with connected() as (engine, first), asyncio.timeout(SHORT_S):
+        nonlocal times
+        async with connected(lambda: next(times)) as (engine, first), asyncio.timeout(SHORT_S):
+            times = iter(time.monotonic, None)
             first.close()
             while not engine.restarting:
                 await asyncio.sleep(0)
@@ -198,6 +202,17 @@ def test_a_restart_that_loads_nothing_more_is_ended(monkeypatch: pytest.MonkeyPa
             with pytest.raises(EngineStartError, match=r"has loaded nothing for more than 0\.3 s"):
                 await opening
             watching.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_restart_may_load_as_long_as_the_first_start_did() -> None:
+    times = count(0.0, supervision.LOAD_S)
+
+    async def main() -> None:
+        async with connected(lambda: next(times)) as (engine, _):
+            assert engine._silence.loading(supervision.LOAD_S + 1.0) is None
+            assert engine._silence.loading(supervision.LOAD_S * 10.0) is not None
 
     asyncio.run(main())
 
