@@ -27,8 +27,10 @@ from laser.server.engine_process.messages import (
     Handled,
     Inquire,
     Loading,
+    NotAccepted,
     PolicyReport,
     Pong,
+    Refusal,
     Seen,
     Submit,
 )
@@ -144,15 +146,15 @@ async def another(engine: EngineProcess) -> Peer:
     return peer
 
 
-async def arrived(engine: EngineProcess, peer: Peer, numbers: tuple[int, ...]) -> int:
-    """What the status tells once the requests of these numbers have come to a process that has had no others."""
+async def arrived(engine: EngineProcess, peer: Peer, numbers: tuple[int, ...], others: int = 0) -> int:
+    """What the status tells once the requests of these numbers have come to a process that has had `others` beside."""
     looked = asyncio.create_task(engine.status())
     unpacker, crossed = Unpacker(COMMANDS), list[Command]()
     while not any(isinstance(command, Inquire) for command in crossed):
         crossed += await peer.commands(unpacker)
     (call,) = [command.call for command in crossed if isinstance(command, Inquire)]
     peer.tell(*(Accepted(number=number) for number in numbers))
-    peer.tell(Seen(call=call, status=loop_status(0.0, arrived=len(numbers))))
+    peer.tell(Seen(call=call, status=loop_status(0.0, arrived=len(numbers) + others)))
     return (await looked).arrived
 
 
@@ -171,6 +173,27 @@ def test_requests_that_are_sent_to_several_processes_have_arrived_once() -> None
             assert await arrived(engine, peer, (1, 2)) == 2
             for one in asked:
                 (await one).cancel()
+            peer.close()
+
+    asyncio.run(main())
+
+
+def test_what_a_process_refuses_or_the_door_turns_away_has_arrived_once() -> None:
+    async def main() -> None:
+        async with connected() as (engine, peer), asyncio.timeout(SHORT_S):
+            asked = submit(engine)
+            await asyncio.sleep(0)
+            assert await arrived(engine, peer, (1,)) == 1
+            engine.turned_away()  # at the door, and nobody looks before the end
+            peer.close()
+            while not engine.restarting:
+                await asyncio.sleep(0)
+            engine.turned_away()  # no process counts it
+            peer = await another(engine)
+            peer.tell(NotAccepted(number=1, why=Refusal.FAILURE, message="the engine failed", retry_after_s=0.0))
+            with pytest.raises(EngineFailure, match="the engine failed"):
+                await (await asked).take()
+            assert await arrived(engine, peer, (), 1) == 3  # its loop has counted it, too
             peer.close()
 
     asyncio.run(main())
