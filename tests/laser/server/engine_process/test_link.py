@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count, repeat
 
@@ -202,7 +202,7 @@ def test_what_a_process_refuses_or_the_door_turns_away_has_arrived_once() -> Non
 def test_a_restart_that_loads_nothing_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "PING_S", 0.02)
     monkeypatch.setattr(supervision, "LOAD_S", 0.3)
-    times = repeat(time.monotonic())  # while the first loads: the next may take three times as long as that
+    times: Iterator[float] = repeat(time.monotonic())  # while the first loads: the next has three times that
 
     async def main() -> None:
         nonlocal times
