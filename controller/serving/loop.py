@@ -61,14 +61,11 @@ class ServingLoop:
         grammars: Grammars | None = None,  # None: no answer is held to one
         order: ServingOrder | None = None,  # None: first come, first served
     ) -> None:
-        self._engine = engine
-        self._thinking = thinking
-        self._clock = clock
+        self._engine, self._thinking, self._clock = engine, thinking, clock
         self._ids = count(1)
         self._requests: dict[RequestId, ActiveRequest] = {}  # all replies that wait or run
         self._together: dict[RequestId, Together] = {}  # the replies to each request
-        self._in_engine = EngineRequests(engine)
-        self._pace = Pace()
+        self._in_engine, self._pace = EngineRequests(engine), Pace()
         self._thoughts = ThoughtControl(
             engine=engine, tokenizer=tokenizer, thinking=thinking, policy=policy, stop_tokens=stop_tokens, score=score,
             pace=self._pace, loops=loops, rows=rows, every_probe=every_probe, certified=certified, grammars=grammars,
@@ -82,8 +79,7 @@ class ServingLoop:
             policy=policy, certified=certified, opening=self._thoughts.opening, admission=self._admission,
             in_engine=self._in_engine, ids=self._ids, drop=partial(self._drop, served=True), tell=self._tell,
         )  # fmt: skip
-        self._display = QueueDisplay(engine, self._admission)
-        self._deadlines = Deadlines()
+        self._display, self._deadlines = QueueDisplay(engine, self._admission), Deadlines()
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began; None: the engine has been idle since
         self._tally = LoopTally()
@@ -116,8 +112,7 @@ class ServingLoop:
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
-        own = self._thinking.longest_landing
-        return self.room - max(0, len(landing or ()) - own)
+        return self.room - max(0, len(landing or ()) - self._thinking.longest_landing)
 
     def status(self) -> LoopStatus:
         """Returns the requests that wait, run or have ended recently, and the load."""
@@ -142,8 +137,8 @@ class ServingLoop:
         now = self._clock()
         claim = self._turns.claim(request, self._pace.rows, now)
         self._admit(now)  # the last step may have made room
-        self._racing.make_room(request.choices * cells)
-        self._make_way(claim, request.choices * cells, request.ttft_s)
+        if not request.overdue:  # one that is over already makes nobody give way
+            self._make_way(claim, request.choices * cells, request.patience_s)
         together = opening.replies(
             request, sink, self._ids, landing=landing, cells=cells, claim=claim, came_s=now - request.waited_s,
             observe=observe, on_begin=on_begin, watch=watch,
@@ -152,9 +147,13 @@ class ServingLoop:
         self._deadlines.add(together)
         self._together[together.id] = together
         self._admission.push(together.lead, claim)
-        if request.waited_s:  # for longer than it could
-            self._expire(now)
-        self._admit(now)
+        try:
+            if request.waited_s:  # for longer than it could
+                self._expire(now)
+            self._admit(now)
+        except BaseException:  # whoever submits it takes it for refused
+            self.cancel(together.id)
+            raise
         return together.id
 
     def turned_away(self) -> None:
@@ -221,6 +220,7 @@ class ServingLoop:
 
     def _make_way(self, claim: Claim, cells: int, patience_s: float | None) -> None:
         """Raises Overloaded if a new request must be turned away; in a full queue, may end a waiting one instead."""
+        self._racing.make_room(cells)
         ages, held_up = self._in_engine.ages(self._steps)
         self._display.changed()
         fits = self._in_engine.fits(cells)
@@ -260,8 +260,7 @@ class ServingLoop:
         self._pace.began(request.most_steps)
         if request.thinking:
             self._thoughts.begin(active)
-            why = self._thoughts.close_reason(active, now)
-            if why is not None:  # no thought at all: the landing closes it in the prompt
+            if (why := self._thoughts.close_reason(active, now)) is not None:  # the landing closes it in the prompt
                 active.skip_thought(why)
                 landing = active.landing
         alike = lead.put_before == active.put_before  # else the landing makes another prompt of it
@@ -292,12 +291,14 @@ class ServingLoop:
         self._display.changed()
         if (cost := active.together.leave(active)) is not None:  # the last of its request
             self._together.pop(active.together.id, None)
-            if active.begun:
+            if active.together.begun:
                 self._admission.settle(active.claim, cost + active.deferred)  # what was not charged yet comes back
             else:
                 self._admission.remove(lambda other: other.together is active.together)
-        self._in_engine.cancel(active)
-        self._on_idle()
+        try:
+            self._in_engine.cancel(active)
+        finally:  # an engine that cannot end it is idle no less
+            self._on_idle()
 
     def _on_idle(self) -> None:
         if not len(self._in_engine):
@@ -338,8 +339,7 @@ class ServingLoop:
                 self._end(active, active.ended_by(event.reason), event.error)
 
     def _after_step(self, sequence: SequenceId, now: float) -> None:
-        active = self._in_engine.get(sequence)
-        if active is not None:
+        if (active := self._in_engine.get(sequence)) is not None:
             active.tell_progress(now)
             self._thoughts.after_step(active, sequence, now)
             # a stop string in a thought in the open, or nothing can follow an answer, all tokens of which are reported

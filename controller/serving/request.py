@@ -116,6 +116,16 @@ class ReasoningRequest:
         return self.max_tokens + (len(self.prompt) - 1 if self.scores_prompt else 0)
 
     @property
+    def patience_s(self) -> float | None:
+        """What is left at its submission of the longest expected wait that the client accepts; None: any."""
+        return None if self.ttft_s is None else max(0.0, self.ttft_s - self.waited_s)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its deadline has passed before its submission."""
+        return self.deadline_s is not None and self.deadline_s <= self.waited_s
+
+    @property
     def left_to_policy(self) -> bool:
         """Whether the policy alone limits its thought."""
         return self.thinking and self.early_exit and self.tried and self.budget is None and self.fixed is None

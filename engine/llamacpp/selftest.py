@@ -21,6 +21,7 @@ from engine.base import EngineError, EngineUnavailableError
 from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel, LoadSettings
+from engine.loading import loaded
 from models.parent import end_with
 
 PROMPT = 48  # tokens of the trial, as many as make llama.cpp multiply matrices and not vectors
@@ -53,10 +54,13 @@ def tried_apart(file: Path, config: LlamaConfig, loading: LoadSettings) -> str |
     said = {"parent": os.getpid(), "file": str(file), "loading": asdict(loading), "config": asdict(small)}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-P", "-m", "engine.llamacpp.selftest", json.dumps(said)]
+    loaded(0.0)  # nothing is, but whoever waits may know that the trial begins, and below that it is over
     try:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         return f"took more than {LIMIT_S:.0f} s"
+    finally:
+        loaded(0.0)
     return fault(ended.returncode, ended.stderr)
 
 

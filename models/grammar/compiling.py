@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +24,8 @@ from models.grammar.parts import SchemaParts, embedded
 from models.grammar.pieces import Pieces
 from models.grammar.shortest import Looks, longest_way, shortest_way
 from models.grammar.vocabulary import GrammarVocabulary, in_one_line
+
+log = logging.getLogger(__name__)
 
 KEPT = 64  # compiled grammars
 MOST_WAY = 8_192  # tokens of a shortest answer that is looked for
@@ -61,7 +64,8 @@ class CompiledGrammar:
         if self._fault is not None:
             raise GrammarError("", self._fault)
         try:
-            _ = self.shortest, self.longest, self.rise
+            with _panics_told(""):
+                _ = self.shortest, self.longest, self.rise
         except GrammarError as error:
             self._fault = str(error)
             raise
@@ -181,7 +185,8 @@ class Grammars:
                 self._kept.move_to_end(grammar)
                 return self._kept[grammar]
         vocabulary = self.vocabulary
-        made = CompiledGrammar(grammar, vocabulary, _matcher(grammar, vocabulary))
+        with _panics_told(grammar.asked_by):
+            made = CompiledGrammar(grammar, vocabulary, _matcher(grammar, vocabulary))
         if self._ahead:
             with suppress(GrammarError):  # which `measure` raises again, for the request
                 made.measure()
@@ -219,6 +224,18 @@ class Grammars:
                 self.vocabulary.warm_up()
 
         threading.Thread(target=make, name="grammars", daemon=True).start()
+
+
+@contextmanager
+def _panics_told(asked_by: str) -> Iterator[None]:
+    """Turns a panic of the library's, which is no Exception, into GrammarError: it would end all that is served."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        log.exception("a grammar has made its library panic")
+        raise GrammarError(asked_by, f"cannot be worked on: {in_one_line(str(error))}") from error
 
 
 def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:

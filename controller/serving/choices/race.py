@@ -233,9 +233,11 @@ class Racing:
             return None
 
     def _shed(self, rival: ActiveRequest) -> None:
-        self._drop(rival)
-        if rival.race is not None:
-            self._lost(rival.race, rival)
+        try:
+            self._drop(rival)
+        finally:  # an engine that cannot end it is no reason to wait for its answer
+            if rival.race is not None:
+                self._lost(rival.race, rival)
 
     def _lost(self, race: Race, active: ActiveRequest) -> bool:
         """A race has lost a thought; returns whether it is decided. Whoever it does not need any more is shed."""
@@ -247,9 +249,15 @@ class Racing:
         return won is not None
 
     def _settle(self, won: RaceEnd) -> None:
+        failures: list[BaseException] = []
         for loser in won.active.together:
-            self._drop(loser)
+            try:
+                self._drop(loser)
+            except BaseException as error:  # an engine that cannot end it, or its panic, keeps no client waiting
+                failures.append(error)
         self._tell(won.active, won.reason)
+        if failures:
+            raise failures[0]
 
 
 def _can_be_shed(rival: ActiveRequest) -> bool:

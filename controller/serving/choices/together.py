@@ -18,6 +18,7 @@ class Together:
         self.id = id
         self._members: list[ActiveRequest] = []
         self._cost = 0  # of those that have ended, tokens
+        self._begun = False  # one of those had begun
 
     def __len__(self) -> int:
         return len(self._members)
@@ -37,6 +38,11 @@ class Together:
         return {active.id: active for active in self._members}
 
     @property
+    def begun(self) -> bool:
+        """Whether any has begun, of those that have ended, too: they have left the queue, and are charged for."""
+        return self._begun or any(active.begun for active in self._members)
+
+    @property
     def cells(self) -> int:
         """KV cache cells (tokens) that they may need."""
         return sum(active.cells for active in self._members)
@@ -49,4 +55,5 @@ class Together:
         """One has ended. Returns what all have cost, tokens, if it was the last; None: others go on."""
         self._members.remove(active)
         self._cost += active.cost
+        self._begun = self._begun or active.begun
         return None if self._members else self._cost

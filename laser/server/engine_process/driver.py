@@ -114,8 +114,10 @@ class LoopDriver:
             self._serve()
         except BaseException as error:  # a library's panic, too: nobody may go on waiting for a dead thread
             log.critical("the engine's thread has failed", exc_info=True)
-            self._break(f"the engine's thread has failed: {type(error).__name__}: {error}")
-            self._flush()
+            try:
+                self._break(f"the engine's thread has failed: {type(error).__name__}: {error}")
+            finally:
+                self._flush()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -218,6 +220,7 @@ class LoopDriver:
             self._outbox.append(Accepted(number=number))
         if held:
             self._outbox.append(Handled(number=number, over=True))
+            self._send_all()  # at once: the next command may end the process, for which this one is not to blame
 
     def _refuse(self, number: int, why: Refusal, message: str, retry_after_s: float = 0.0) -> None:
         self._left(number)
@@ -253,7 +256,7 @@ class LoopDriver:
         outcomes: list[Outcome] = []
         try:
             outcomes = self._loop.cancel(request)
-        except Exception:
+        except BaseException:  # a library's panic, too: whatever waits behind it goes on
             log.exception("a request could not be cancelled")
         self._outbox += [Gone(number=number, outcome=each) for each in outcomes] or [Gone(number=number, outcome=None)]
 
@@ -261,9 +264,11 @@ class LoopDriver:
 
     def _break(self, message: str) -> None:
         self.broken = message
-        if not self._apart:
-            self._fail_all(message)
-        self._outbox.append(Broken(message=message))
+        try:
+            if not self._apart:
+                self._fail_all(message)
+        finally:
+            self._outbox.append(Broken(message=message))
 
     def _fail_running(self, message: str) -> None:
         try:
@@ -286,9 +291,12 @@ class LoopDriver:
             self._shown = self._loop.queue
             self._outbox.append(Shown(queue=self._shown, load=self._loop.load))
         if self._outbox and not self._holds():
-            batch, self._outbox = self._outbox, []
-            self._sent_s = time.monotonic()
-            self._send(batch)
+            self._send_all()
+
+    def _send_all(self) -> None:
+        batch, self._outbox = self._outbox, []
+        self._sent_s = time.monotonic()
+        self._send(batch)
 
     def _holds(self) -> bool:
         """Whether the events wait for the next step's: texts alone that nobody reads yet, or that follow just now."""

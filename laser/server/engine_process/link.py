@@ -31,6 +31,7 @@ from laser.server.engine_process.messages import (
     Handled,
     Inquire,
     Loading,
+    NotAccepted,
     Ping,
     PolicyReport,
     Pong,
@@ -101,7 +102,7 @@ class EngineProcess(EngineClient):
             Began: lambda event: self._ledger.began(event.number),
             Handled: lambda event: self._ledger.handled(event.number, over=event.over),
             Shown: self._on_shown,
-            Pong: self._on_pong,
+            Pong: lambda event: self._silence.step(event.step_s),
             Loading: self._told,
             Deployed: self._on_deployed,
             Unloaded: self._on_unloaded,
@@ -195,9 +196,11 @@ class EngineProcess(EngineClient):
         loop = asyncio.get_running_loop()
         self._opening = loop.create_future()
         self._lost.clear()
+        began_s = self._clock()
         line = self._newest = Line(self.receive, self._on_closed)
         await loop.create_unix_connection(lambda: line, sock=self._child.line)
         deployed = await self._opening
+        self._silence.loaded(self._clock() - began_s)
         self._deployed = self._deployed or deployed
         self._line = line
         self._restarts.began(self._clock())
@@ -250,10 +253,8 @@ class EngineProcess(EngineClient):
             if not self._fits(deployed):
                 self._give_up("the engine's process was started again with another model: its files have changed")
                 return
-            log.warning(
-                "the engine serves again after %.1f s; %d waiting requests are sent again",
-                self._clock() - began, self._send_again(),
-            )  # fmt: skip
+            again = "the engine serves again after %.1f s; %d waiting requests are sent again"
+            log.warning(again, self._clock() - began, self._send_again())
 
     def _send_again(self) -> int:
         """Sends what waits to a new process; returns how many requests."""
@@ -322,14 +323,13 @@ class EngineProcess(EngineClient):
         return await super()._call(command)
 
     def _send(self, command: Command) -> None:
+        self._counts.sent(command, served=self._line is not None)
         if self._line is not None:
             self._line.send(command)
 
     def _end(self, number: int, item: ReplyItem | Exception) -> None:
-        if isinstance(item, Overloaded):
-            self._counts.came(number)
-            if (ticket := self._tickets.get(number)) and ticket.taken:
-                item = EngineLost(f"{item}; the request had waited before, and may be sent again")  # to a new process
+        if isinstance(item, Overloaded) and (ticket := self._tickets.get(number)) and ticket.taken:
+            item = EngineLost(f"{item}; the request had waited before, and may be sent again")  # to a new process
         if isinstance(item, Exception) or last(item):
             self._ledger.over(number)
         else:
@@ -367,12 +367,13 @@ class EngineProcess(EngineClient):
         self._counts.came(event.number)
         self._hand(event.number, None)
 
+    def _on_refused(self, event: NotAccepted) -> None:
+        self._counts.refused(event)
+        super()._on_refused(event)
+
     def _on_shown(self, event: Shown) -> None:
         self._queue = replace(event.queue, turned_away=self._counts.turned_away + event.queue.turned_away)
         self._load = event.load
-
-    def _on_pong(self, event: Pong) -> None:
-        self._silence.step_s = event.step_s or 0.0
 
     def _on_seen(self, event: Seen) -> None:
         if event.report is not None:

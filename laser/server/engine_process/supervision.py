@@ -13,7 +13,7 @@ from msgspec import structs
 from controller.serving.request import NO_THOUGHT, Outcome
 from controller.serving.status import LoopStatus
 from engine.base import FinishReason
-from laser.server.engine_process.messages import Submit
+from laser.server.engine_process.messages import Command, NotAccepted, Refusal, Submit, TurnedAway
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ FAILING_S = 60.0
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
 SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
 LOAD_S = 900.0  # of silence after which a process that loads is ended: a large model's slow disk tells nothing for long
+SLOWER = 3.0  # times as long as the longest start so far, during which a process may load if that is more
 FROZEN_S = 5.0  # of silence after which that is told
 TWICE = 2  # processes that may end under a request
 
@@ -66,15 +67,20 @@ class Silence:
 
     def __init__(self, stall_s: float, limit_s: float) -> None:
         """After `stall_s` of either the process hangs; after `limit_s` it is to be ended."""
-        self.step_s = 0.0  # how long the present step had taken when that was last told
+        self._step_s = 0.0  # how long the present step had taken when that was last told
         self._stall_s, self._limit_s = stall_s, limit_s
         self._frozen = False  # whether the log has been told
+        self._start_s = 0.0  # the longest that a process has loaded
+
+    def step(self, step_s: float | None) -> None:
+        """The process has told how long its step has taken so far; None: it is in none."""
+        self._step_s = step_s or 0.0
 
     def stalled(self, silent_s: float) -> str | None:
         """Returns why a process that has told nothing for so long hangs; None: it does not."""
         if silent_s > self._stall_s:
             return f"the engine's process has not answered for more than {self._stall_s:g} s"
-        if self.step_s > self._stall_s:
+        if self._step_s > self._stall_s:
             return f"a step of the engine has taken more than {self._stall_s:g} s"
         return None
 
@@ -86,18 +92,23 @@ class Silence:
                 log.warning("the engine's process has not answered for %.0f s: requests wait", silent_s)
             else:
                 log.info("the engine's process answers again")
-        if max(silent_s, self.step_s) <= self._limit_s:
+        if max(silent_s, self._step_s) <= self._limit_s:
             return None
-        what = "a step of the engine" if self.step_s > self._limit_s else "an answer of the engine's process"
+        what = "a step of the engine" if self._step_s > self._limit_s else "an answer of the engine's process"
         return f"{what} has taken more than {self._limit_s:g} s"
 
     def loading(self, silent_s: float) -> str | None:
         """Returns why a process that loads and has told nothing for so long is to be ended; None: it is not."""
-        return None if silent_s <= LOAD_S else f"the engine's process has loaded nothing for more than {LOAD_S:g} s"
+        limit_s = max(LOAD_S, SLOWER * self._start_s)
+        return None if silent_s <= limit_s else f"the engine's process has loaded nothing for more than {limit_s:g} s"
+
+    def loaded(self, took_s: float) -> None:
+        """A process has loaded, and has taken so long for it: another may well do so without a word."""
+        self._start_s = max(self._start_s, took_s)
 
     def ended(self) -> None:
         """The process has ended."""
-        self.step_s, self._frozen = 0.0, False
+        self._step_s, self._frozen = 0.0, False
 
 
 class Fate(Enum):
@@ -201,6 +212,17 @@ class Counts:
         self._since += 1
         self._again += number in self._known
         self._known.discard(number)
+
+    def refused(self, event: NotAccepted) -> None:
+        """The present process refuses a request. Its loop has counted it, but for one that nothing could serve."""
+        if event.why in (Refusal.OVERLOADED, Refusal.FAILURE):
+            self.came(event.number)
+
+    def sent(self, command: Command, *, served: bool) -> None:
+        """A command is sent to the present process; `served` false: there is none, and so nobody else counts it."""
+        if isinstance(command, TurnedAway):
+            self._since += served
+            self._arrived += not served
 
     def looked(self, status: LoopStatus) -> LoopStatus:
         """The present process has told its status. Returns it as that of all processes since the start."""

@@ -159,7 +159,7 @@ class EngineClient(ABC):
             Ended: lambda event: self._end(event.number, event.outcome),
             Failed: lambda event: self._end(event.number, EngineFailure(event.message)),
             Accepted: lambda event: self._hand(event.number, None),
-            NotAccepted: lambda event: self._end(event.number, _refusal(event)),
+            NotAccepted: self._on_refused,
             Gone: self._on_gone,
             ThoughtEnded: lambda event: self._answer(event.call, event.ended),
             Seen: self._on_seen,
@@ -368,6 +368,9 @@ class EngineClient(ABC):
     def _on_seen(self, event: Seen) -> None:
         self._answer(event.call, event)
 
+    def _on_refused(self, event: NotAccepted) -> None:
+        self._end(event.number, _refusal(event))
+
     def _forget(self, number: int) -> None:
         """Drops a request to which nobody has to be told anything more."""
         self._tickets.pop(number, None)
@@ -387,12 +390,7 @@ def last(item: object) -> bool:
 
 
 def _refusal(event: NotAccepted) -> Exception:
-    match event.why:
-        case Refusal.CAPACITY:
-            return CapacityError(event.message)
-        case Refusal.INVALID:
-            return EngineError(event.message)
-        case Refusal.OVERLOADED:
-            return Overloaded(event.message, event.retry_after_s)
-        case Refusal.FAILURE:
-            return EngineFailure(event.message)
+    if event.why is Refusal.OVERLOADED:
+        return Overloaded(event.message, event.retry_after_s)
+    kinds = {Refusal.CAPACITY: CapacityError, Refusal.INVALID: EngineError, Refusal.FAILURE: EngineFailure}
+    return kinds[event.why](event.message)

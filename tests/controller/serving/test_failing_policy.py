@@ -145,7 +145,9 @@ def test_an_engine_that_cannot_end_a_sequence_keeps_no_client_waiting(
         raise RuntimeError("it goes on")
 
     monkeypatch.setattr(bench.engine, "cancel", stuck)
+    assert bench.loop.queue.running == 1
     with pytest.raises(RuntimeError, match="it goes on"):
         bench.loop.fail_running("a step has failed")
     assert heard.outcome.error == "a step has failed"
     assert not bench.loop.busy
+    assert bench.loop.queue.running == 0  # shown to all, though no step follows

@@ -98,6 +98,31 @@ def test_times_and_deadlines_count_from_when_a_request_came(chain: Chain) -> Non
     assert not bench.loop.busy
 
 
+def test_patience_counts_from_when_a_request_came(chain: Chain) -> None:
+    bench = chain(BRIEF, admission=AdmissionLimits(slots=1))
+    bench.ask()
+    offer(bench)
+    bench.tick(3)
+    assert bench.loop.queue.wait_s(1) > 0.5
+    with pytest.raises(Overloaded, match=r"the request allows 0\.1 s"):
+        offer(bench, ttft_s=9.1, waited_s=9.0)
+    with pytest.raises(Overloaded, match="the request allows 0 s"):
+        offer(bench, ttft_s=3.0, waited_s=9.0)
+    _, patient = offer(bench, ttft_s=99.0, waited_s=9.0)
+    bench.run()
+    assert patient.content == "XY"
+
+
+def test_nobody_gives_way_for_one_whose_deadline_has_passed(chain: Chain) -> None:
+    bench = chain(BRIEF, admission=AdmissionLimits(slots=1, max_waiting=2))
+    crowd = [offer(bench, claim=Claim(tenant="crowd"))[1] for _ in range(3)]
+    bench.tick(3)
+    _, late = offer(bench, claim=Claim(tenant="alone"), waited_s=5.0, deadline_s=4.0)
+    assert late.outcome.expired
+    bench.run()
+    assert [client.content for client in crowd] == ["XY"] * 3
+
+
 def test_a_clients_own_words_close_its_thought(chain: Chain) -> None:
     bench = chain(ENDLESS)
     landing = tuple(bench.tokenizer.encode("b" * 12 + "</think>"))

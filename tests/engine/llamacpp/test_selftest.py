@@ -15,9 +15,11 @@ import psutil
 import pytest
 
 from engine.base import EngineUnavailableError
+from engine.llamacpp import selftest
 from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.model import LoadSettings
 from engine.llamacpp.selftest import REFUSED, fault, safe_loading, tried_apart
+from engine.loading import watched
 from tests.support.engines import needs_llama
 from tests.support.processes import ENVIRONMENT
 from tests.support.tiny_ggufs import save_gguf
@@ -56,6 +58,16 @@ def test_what_crashes_in_every_allowed_way_is_refused(may_change: bool) -> None:
 )
 def test_what_a_trial_s_end_tells(code: int, said: str, told: str | None) -> None:
     assert fault(code, said) == told
+
+
+def test_who_waits_for_the_model_hears_of_the_trial_s_begin_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "LIMIT_S", 0.0)
+    shares: list[float] = []
+    with watched(shares.append):
+        assert tried_apart(tmp_path / "model.gguf", LlamaConfig(), LoadSettings()) == "took more than 0 s"
+    assert shares == [0.0, 0.0]
 
 
 @pytest.mark.slow

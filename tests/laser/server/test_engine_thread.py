@@ -32,9 +32,12 @@ class Panic(BaseException):
 
 
 class PanickingEngine(EngineWrapper):
-    """A real engine whose steps panic, and whose sequences cannot be ended then."""
+    """A real engine whose steps panic once it has two sequences, which cannot be ended then."""
 
     def step(self) -> list[Event]:
+        load = self.engine.load()
+        if load.running + load.waiting < 2:
+            return self.engine.step()
         raise Panic("index out of bounds")
 
     def cancel(self, sequence: SequenceId) -> None:
@@ -98,19 +101,23 @@ def test_a_request_that_ends_as_it_is_submitted_is_answered(endless_model: Path)
 
 def test_a_library_s_panic_breaks_the_engine_and_is_told_to_all(endless_model: Path) -> None:
     sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
-    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=8)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=ENDLESS)
+
+    why = "the engine's thread has failed: Panic: index out of bounds"
 
     async def run() -> None:
         thread = EngineThread(around(sound, PanickingEngine(sound.engine)))
         thread.start()
-        running = await thread.submit(request)
+        running = [await thread.submit(request) for _ in range(2)]
         async with asyncio.timeout(WAIT_S):
-            assert await thread.broken() == "the engine's thread has failed: Panic: index out of bounds"
-            while not running.complete:
+            assert await thread.broken() == why
+            while not all(one.complete for one in running):
                 await asyncio.sleep(0.01)
-            outcome = (await running.take())[-1]
+            outcome = (await running[0].take())[-1]
             assert isinstance(outcome, Outcome)
-            assert outcome.error == "the engine's thread has failed: Panic: index out of bounds"
+            assert outcome.error == why
+            with pytest.raises(EngineFailure, match=why):  # the loop has not come to the second
+                await running[1].take()
             with pytest.raises(EngineFailure, match="the engine's thread has failed: Panic"):
                 await thread.submit(request)
         await thread.stop()

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from llguidance import LLMatcher
 
-from models.grammar import faults
-from models.grammar.compiling import KEPT, Grammars
+from models.grammar import compiling, faults
+from models.grammar.compiling import KEPT, CompiledGrammar, Grammars
 from models.grammar.grammar import MOST_TEXT, Grammar, GrammarError, GrammarKind
 from models.grammar.vocabulary import GrammarVocabulary
 from models.tokenizer import ChatTokenizer
@@ -136,6 +137,61 @@ def test_what_is_too_complex_to_be_measured_is_refused_each_time_and_searched_on
     for _ in range(2):
         with pytest.raises(GrammarError, match="too complex"):
             made.measure()
+
+
+class Panic(BaseException):
+    """As pyo3 raises it for a panic of Rust's: no Exception."""
+
+
+class PanickingMatcher:
+    """A grammar's matcher whose copies cannot be made."""
+
+    copies = 0
+
+    def deep_copy(self) -> LLMatcher:
+        self.copies += 1
+        raise Panic("index out of bounds")
+
+
+def test_a_panic_of_the_library_s_over_a_grammar_is_that_grammar_s_fault(
+    tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocabulary = GrammarVocabulary(tokenizer, tokenizer.eos_ids)
+    grammars = Grammars(lambda: vocabulary, ahead=True)
+    asked = Grammar(kind=GrammarKind.GRAMMAR, text="start: /a/", asked_by="guided_grammar")
+
+    def panic(text: str) -> str:
+        raise Panic("unreachable\n<backtrace> of many lines")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compiling, "any_to_lark", panic)
+        with pytest.raises(GrammarError) as error:
+            grammars.compiled(asked)
+    assert str(error.value) == "guided_grammar: cannot be worked on: unreachable"
+    grammars.compiled(asked).measure()
+
+
+def test_a_panic_of_the_library_s_as_a_grammar_is_measured_comes_once(tokenizer: ChatTokenizer) -> None:
+    vocabulary, matcher = GrammarVocabulary(tokenizer, tokenizer.eos_ids), PanickingMatcher()
+    made = CompiledGrammar(Grammar.choice(["a"], asked_by="guided_choice"), vocabulary, matcher)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(GrammarError, match="cannot be worked on: index out of bounds"):
+            made.measure()
+    assert matcher.copies == 1
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_whoever_ends_the_process_is_no_grammar_s_fault(
+    tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    vocabulary = GrammarVocabulary(tokenizer, tokenizer.eos_ids)
+
+    def end(text: str) -> str:
+        raise kind
+
+    monkeypatch.setattr(compiling, "any_to_lark", end)
+    with pytest.raises(kind):
+        Grammars(lambda: vocabulary).compiled(Grammar(kind=GrammarKind.GRAMMAR, text="start: /a/"))
 
 
 def test_masks_are_as_wide_as_the_model_s_rows(tokenizer: ChatTokenizer) -> None:

@@ -100,6 +100,23 @@ def test_choices_wait_for_one_turn_and_pay_for_all(chain: Chain) -> None:
     assert [outcome.finish_reason for outcome in several.outcomes] == [FinishReason.STOP] * 3
 
 
+def test_a_request_that_fails_as_its_first_choice_begins_is_charged_for_nothing(chain: Chain) -> None:
+    bench = chain(BRIEF, admission=AdmissionLimits(slots=1))
+    prompt, heard = bench.thinking.prompt(tuple(bench.tokenizer.encode("?")), thinking=True), Choices()
+
+    def fail() -> None:
+        raise RuntimeError("nobody is told")
+
+    request = ReasoningRequest(prompt=prompt, max_tokens=60, choices=3, claim=Claim(tenant="a"))
+    bench.loop.submit(request, heard, on_begin=fail)
+    assert [outcome.error for outcome in heard.outcomes] == ["RuntimeError: nobody is told"] * 3
+    order = [ask(bench, 1, claim=Claim(tenant=tenant), name=tenant)[1] for tenant in ("first", "a", "b")]
+    bench.tick()
+    assert [name for name, _ in bench.loop.queue.turns] == ["a", "b"]  # who has paid before comes after
+    bench.run()
+    assert [one.outcomes[0].finish_reason for one in order] == [FinishReason.STOP] * 3
+
+
 def test_a_request_that_goes_takes_all_its_replies_along(chain: Chain) -> None:
     bench = chain(ENDLESS)
     number, heard = ask(bench, 3)

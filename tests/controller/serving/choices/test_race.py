@@ -10,7 +10,7 @@ import pytest
 from controller.policy import FixedPolicy, Limits
 from controller.serving.admission import AdmissionLimits
 from controller.serving.request import ReasoningRequest
-from engine.base import FinishReason, Sampling
+from engine.base import FinishReason, Sampling, SequenceId
 from models.kinds.kind import AnswerKind
 from models.profile.width import RaceRule
 from tests.support.racing_requests import DRAWN, FIRST, IDLE, VOTE, WAYS, Chain, Load, Moving, ask, expected
@@ -102,6 +102,30 @@ def test_nothing_is_told_before_the_race_is_decided(chain: Chain) -> None:
     assert heard.content
     assert heard.outcome.ttft_s == heard.outcome.total_s
     assert not heard.outcome.reproducible
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_an_engine_that_cannot_end_a_loser_keeps_no_winner_s_client_waiting(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    bench = chain(WAYS, policy=FixedPolicy(Limits(race=replace(FIRST, width=width))), admission=IDLE)
+    _, heard = ask(bench)
+    bench.tick(2)
+    cancel, cancelled = bench.engine.cancel, list[SequenceId]()
+
+    def stuck(sequence: SequenceId) -> None:
+        cancelled.append(sequence)
+        if len(cancelled) == 2:  # the winner comes first
+            raise RuntimeError("it goes on")
+        cancel(sequence)
+
+    monkeypatch.setattr(bench.engine, "cancel", stuck)
+    while not cancelled:
+        bench.tick()
+    assert heard.outcome.finish_reason is FinishReason.STOP
+    assert heard.content
+    assert len(cancelled) == width
+    assert not bench.loop.busy
 
 
 def test_a_race_comes_out_the_same_with_the_same_seed(chain: Chain) -> None:

@@ -16,8 +16,8 @@ from controller.serving.fair_queue import Claim
 from controller.serving.ordering.order import Order, OrderError
 from controller.serving.ordering.remaining import RowForecast
 from controller.serving.ordering.turns import ServingOrder
-from controller.serving.request import ExitReason
-from engine.base import UnsupportedError
+from controller.serving.request import ExitReason, ReasoningRequest
+from engine.base import SequenceId, UnsupportedError
 from tests.support.engines import needs_llama
 from tests.support.serving_bench import ENDLESS, Bench, Heard
 
@@ -91,6 +91,28 @@ def test_a_running_thought_pauses_for_a_shorter_one_and_then_goes_on(chain: Chai
     assert heard["long"].outcome.thought.tokens == 60
     alone = bench(chain, head_start_s=0.0)
     assert asked_alone(alone, 60).reasoning == heard["long"].reasoning
+
+
+def test_a_request_that_makes_the_engine_fail_at_its_coming_is_refused_and_not_kept(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    long = asked(one, 60)
+    one.tick(5)
+
+    def stuck(sequence: SequenceId) -> None:
+        raise RuntimeError("it goes on")
+
+    short = Heard()
+    prompt = one.thinking.prompt(tuple(one.tokenizer.encode("?")), thinking=True)
+    request = ReasoningRequest(prompt=prompt, max_tokens=120, budget=10, claim=Claim(length=10.0))
+    with monkeypatch.context() as patched:
+        patched.setattr(one.engine, "pause", stuck)
+        with pytest.raises(RuntimeError, match="it goes on"):
+            one.loop.submit(request, short)
+    one.run()
+    assert long.outcome.thought.tokens == 60
+    assert (short.deltas, short.outcomes) == ([], [])
 
 
 def asked_alone(bench: Bench, rows: int) -> Heard:

@@ -36,6 +36,7 @@ from laser.server.engine_process.messages import (
     Stop,
     Submit,
 )
+from laser.server.engine_process.supervision import Fate, Ledger
 from laser.server.engine_process.wire import EVENTS, Unpacker, packed
 from models.grammar.grammar import Grammar
 from tests.support.analysis_profile import CLASSES
@@ -159,6 +160,34 @@ def test_a_process_of_its_own_says_first_that_it_is_at_a_request_s_grammar(rando
         Handled(number=2, over=True),
     ]
     assert [Handled(number=2, over=False)] in sent  # at once, before anything is done
+
+
+def test_a_request_is_innocent_if_the_process_ends_at_the_next_one_s_grammar(random_model: Path) -> None:
+    """Both are read at once, and so are no events sent between them but those that cannot wait."""
+    sound = deploy(ServeConfig(model=random_model, engine=ParrotOptions(cells=4096, max_batch=3)))
+    prompt = sound.chat.prompt([{"role": "user", "content": "?"}])
+    asked = [
+        ReasoningRequest(prompt=prompt, max_tokens=8, grammar=Grammar.choice([text], asked_by="guided_choice"))
+        for text in ("yes", "no")
+    ]
+    ledger, inbox = Ledger(), queue.Queue[Command]()
+    for number, request in enumerate(asked, start=1):
+        command = Submit(number=number, request=request, probes=False)
+        ledger.enter(command, now=0.0)
+        inbox.put(command)
+    inbox.put(Stop())
+    sent: list[Event] = []
+
+    def send(events: list[Event]) -> None:
+        if Handled(number=2, over=False) not in sent:  # with which the process ends
+            sent.extend(events)
+
+    LoopDriver(sound.loop, send, inbox=inbox, apart=True).run()
+    for fates in ([Fate.AGAIN, Fate.AGAIN], [Fate.AGAIN, Fate.GUILTY]):
+        for event in sent:
+            if isinstance(event, Handled):
+                ledger.handled(event.number, over=event.over)
+        assert [ledger.fate(number) for number in (1, 2)] == fates
 
 
 def test_ticks_probes_and_decisions_are_the_same_record_for_record(random_model: Path) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count, repeat
 
 import pytest
 
@@ -25,8 +27,10 @@ from laser.server.engine_process.messages import (
     Handled,
     Inquire,
     Loading,
+    NotAccepted,
     PolicyReport,
     Pong,
+    Refusal,
     Seen,
     Submit,
 )
@@ -76,10 +80,10 @@ class Peer:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[EngineProcess, Peer]]:
+async def connected(clock: Callable[[], float] = time.monotonic) -> AsyncIterator[tuple[EngineProcess, Peer]]:
     peer = Peer()
     peer.line.setblocking(False)
-    engine = EngineProcess(ServeConfig(), peer.child)
+    engine = EngineProcess(ServeConfig(), peer.child, clock=clock)
     peer.deploy()
     try:
         await engine.opened()
@@ -142,15 +146,15 @@ async def another(engine: EngineProcess) -> Peer:
     return peer
 
 
-async def arrived(engine: EngineProcess, peer: Peer, numbers: tuple[int, ...]) -> int:
-    """What the status tells once the requests of these numbers have come to a process that has had no others."""
+async def arrived(engine: EngineProcess, peer: Peer, numbers: tuple[int, ...], others: int = 0) -> int:
+    """What the status tells once the requests of these numbers have come to a process that has had `others` beside."""
     looked = asyncio.create_task(engine.status())
     unpacker, crossed = Unpacker(COMMANDS), list[Command]()
     while not any(isinstance(command, Inquire) for command in crossed):
         crossed += await peer.commands(unpacker)
     (call,) = [command.call for command in crossed if isinstance(command, Inquire)]
     peer.tell(*(Accepted(number=number) for number in numbers))
-    peer.tell(Seen(call=call, status=loop_status(0.0, arrived=len(numbers))))
+    peer.tell(Seen(call=call, status=loop_status(0.0, arrived=len(numbers) + others)))
     return (await looked).arrived
 
 
@@ -174,12 +178,36 @@ def test_requests_that_are_sent_to_several_processes_have_arrived_once() -> None
     asyncio.run(main())
 
 
+def test_what_a_process_refuses_or_the_door_turns_away_has_arrived_once() -> None:
+    async def main() -> None:
+        async with connected() as (engine, peer), asyncio.timeout(SHORT_S):
+            asked = submit(engine)
+            await asyncio.sleep(0)
+            assert await arrived(engine, peer, (1,)) == 1
+            engine.turned_away()  # at the door, and nobody looks before the end
+            peer.close()
+            while not engine.restarting:
+                await asyncio.sleep(0)
+            engine.turned_away()  # no process counts it
+            peer = await another(engine)
+            peer.tell(NotAccepted(number=1, why=Refusal.FAILURE, message="the engine failed", retry_after_s=0.0))
+            with pytest.raises(EngineFailure, match="the engine failed"):
+                await (await asked).take()
+            assert await arrived(engine, peer, (), 1) == 3  # its loop has counted it, too
+            peer.close()
+
+    asyncio.run(main())
+
+
 def test_a_restart_that_loads_nothing_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "PING_S", 0.02)
     monkeypatch.setattr(supervision, "LOAD_S", 0.3)
+    times: Iterator[float] = repeat(time.monotonic())  # while the first loads: the next has three times that
 
     async def main() -> None:
-        async with connected() as (engine, first), asyncio.timeout(SHORT_S):
+        nonlocal times
+        async with connected(lambda: next(times)) as (engine, first), asyncio.timeout(SHORT_S):
+            times = iter(time.monotonic, None)
             first.close()
             while not engine.restarting:
                 await asyncio.sleep(0)
@@ -201,26 +229,39 @@ def test_a_restart_that_loads_nothing_more_is_ended(monkeypatch: pytest.MonkeyPa
     asyncio.run(main())
 
 
-def test_a_deadline_that_passes_in_a_second_outage_is_told_with_the_whole_wait_and_no_more() -> None:
+def test_a_restart_may_load_as_long_as_the_first_start_did() -> None:
+    times = count(0.0, supervision.LOAD_S)
+
     async def main() -> None:
-        async with connected() as (engine, first), asyncio.timeout(SHORT_S):
-            came_s = engine._clock()
+        async with connected(lambda: next(times)) as (engine, _):
+            assert engine._silence.loading(supervision.LOAD_S + 1.0) is None
+            assert engine._silence.loading(supervision.LOAD_S * 10.0) is not None
+
+    asyncio.run(main())
+
+
+def test_a_deadline_that_passes_in_a_second_outage_is_told_with_the_whole_wait_and_no_more() -> None:
+    now = 100.0
+
+    async def main() -> None:
+        nonlocal now
+        async with connected(lambda: now) as (engine, first), asyncio.timeout(SHORT_S):
             request = ReasoningRequest(prompt=(1,), max_tokens=8, deadline_s=0.3)
             asked = asyncio.create_task(engine.submit(request))
             await first.commands(Unpacker(COMMANDS))
             peer = first
             for end in (1, 2):
                 peer.close()
-                await asyncio.sleep(0.2)
+                while not engine.restarting:
+                    await asyncio.sleep(0)
+                now += 0.2
                 peer = await another(engine) if end == 1 else peer
             engine._after_end()
             engine._expire()
             (outcome,) = await (await asked).take()
-            waited_s = engine._clock() - came_s
             assert isinstance(outcome, Outcome)
             assert outcome.expired
-            assert outcome.queue_s == outcome.total_s
-            assert 0.4 <= outcome.total_s <= waited_s
+            assert outcome.queue_s == outcome.total_s == pytest.approx(0.4)
 
     asyncio.run(main())
 

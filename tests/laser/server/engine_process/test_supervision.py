@@ -8,7 +8,16 @@ from controller.serving.request import ReasoningRequest
 from controller.serving.status import LoopStatus
 from engine.base import EngineLoad
 from laser.server.engine_process.messages import Submit
-from laser.server.engine_process.supervision import DELAYS_S, SOUND_S, Counts, Fate, Ledger, Restarts
+from laser.server.engine_process.supervision import (
+    DELAYS_S,
+    LOAD_S,
+    SOUND_S,
+    Counts,
+    Fate,
+    Ledger,
+    Restarts,
+    Silence,
+)
 
 
 def submit(number: int, deadline_s: float | None = None) -> Submit:
@@ -45,6 +54,16 @@ def test_three_ends_within_a_minute_count_as_failing_until_the_minute_is_over() 
     assert restarts.failing(59.0)
     assert restarts.failing(60.0)
     assert not restarts.failing(61.0)
+
+
+def test_a_process_may_load_without_a_word_as_long_as_a_start_has_taken_before_and_longer() -> None:
+    silence = Silence(stall_s=60.0, limit_s=180.0)
+    assert silence.loading(LOAD_S) is None
+    assert silence.loading(LOAD_S + 0.1) == f"the engine's process has loaded nothing for more than {LOAD_S:g} s"
+    for took_s in (700.0, 20.0):
+        silence.loaded(took_s)
+    assert silence.loading(2100.0) is None
+    assert silence.loading(2100.1) == "the engine's process has loaded nothing for more than 2100 s"
 
 
 def test_a_request_that_has_got_nothing_is_sent_again_in_the_order_of_its_coming() -> None:
