@@ -128,6 +128,28 @@ def test_an_engine_that_cannot_end_a_loser_keeps_no_winner_s_client_waiting(
     assert not bench.loop.busy
 
 
+def test_a_rival_that_cannot_be_ended_is_shed_all_the_same(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a vote that is left with two the first thought is the reply, and the other is not needed."""
+    policy = FixedPolicy(Limits(race=replace(VOTE, width=3)))
+    bench = chain(ENDLESS, policy=policy, admission=AdmissionLimits(slots=3))
+    _, heard = ask(bench)
+    bench.tick(2)
+    assert bench.engine.load().running == 3
+    cancel = bench.engine.cancel
+
+    def stuck(sequence: SequenceId) -> None:
+        monkeypatch.undo()
+        cancel(sequence)
+        raise RuntimeError("it says that it goes on")
+
+    monkeypatch.setattr(bench.engine, "cancel", stuck)
+    with pytest.raises(RuntimeError, match="it says that it goes on"):
+        ask(bench)
+    assert bench.engine.load().running == 1
+    bench.run()
+    assert heard.content
+
+
 def test_a_race_comes_out_the_same_with_the_same_seed(chain: Chain) -> None:
     found = []
     for _ in range(2):
