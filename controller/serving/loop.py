@@ -17,7 +17,7 @@ from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, AdmissionLimits, QueueState
 from controller.serving.choices.accounts import left, outcome
 from controller.serving.choices.race import Racing, all_begun
-from controller.serving.choices.together import Together
+from controller.serving.choices.together import Together, for_each
 from controller.serving.deadlines import Deadlines
 from controller.serving.engine_requests import EngineRequests
 from controller.serving.fair_queue import Claim
@@ -169,8 +169,7 @@ class ServingLoop:
         Returns what its replies have cost so far that had not ended; of a race, all its thoughts.
         """
         gone = list(self._together.get(request, ()))
-        for active in gone:
-            self._drop(active, served=False)
+        for_each(partial(self._drop, served=False), gone)
         return [left(active, self._clock()) for active in all_begun(gone)]
 
     def end_thought(self, request: RequestId) -> bool:

@@ -130,7 +130,8 @@ def _levers(found: LeverWorth) -> Table:
         title="What each lever is worth: the fewest tokens a request for an accuracy, and how many more without it",
         header=("", *accuracy),
         rows=tuple(rows),
-        note=f"{accuracy[0]}: the full thought's accuracy; below 0: what is certified without the lever is cheaper; "
+        note=f"{accuracy[0]}: the full thought's accuracy; below 0: what is certified without the lever, or "
+        "the corner that is kept to then, is cheaper; "
         f"account of risk: against the front where the risk is kept on average, and {PEAK:.0%} with any one request",
         names=accuracy,
     )

@@ -23,7 +23,7 @@ from controller.serving.admission import Admission
 from controller.serving.choices.accounts import decoded
 from controller.serving.choices.ballot import Ballot, voted
 from controller.serving.choices.opening import Opening
-from controller.serving.choices.together import Together
+from controller.serving.choices.together import Together, for_each
 from controller.serving.engine_requests import EngineRequests
 from controller.serving.ordering.turns import ServingTurns
 from controller.serving.reply import Channel, Delta
@@ -249,15 +249,10 @@ class Racing:
         return won is not None
 
     def _settle(self, won: RaceEnd) -> None:
-        failures: list[BaseException] = []
-        for loser in won.active.together:
-            try:
-                self._drop(loser)
-            except BaseException as error:  # an engine that cannot end it, or its panic, keeps no client waiting
-                failures.append(error)
-        self._tell(won.active, won.reason)
-        if failures:
-            raise failures[0]
+        try:
+            for_each(self._drop, won.active.together)
+        finally:  # an engine that cannot end them, or its panic, keeps no client waiting
+            self._tell(won.active, won.reason)
 
 
 def _can_be_shed(rival: ActiveRequest) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,3 +57,15 @@ class Together:
         self._cost += active.cost
         self._begun = self._begun or active.begun
         return None if self._members else self._cost
+
+
+def for_each(work: Callable[[ActiveRequest], object], those: Iterable[ActiveRequest]) -> None:
+    """Does the work for each of them, whatever fails at one; raises the first failure, a panic, too, at the end."""
+    failures: list[BaseException] = []
+    for active in those:
+        try:
+            work(active)
+        except BaseException as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]

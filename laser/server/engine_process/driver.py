@@ -256,7 +256,7 @@ class LoopDriver:
         outcomes: list[Outcome] = []
         try:
             outcomes = self._loop.cancel(request)
-        except BaseException:  # a library's panic, too: whatever waits behind it goes on
+        except Exception:
             log.exception("a request could not be cancelled")
         self._outbox += [Gone(number=number, outcome=each) for each in outcomes] or [Gone(number=number, outcome=None)]
 
@@ -284,7 +284,10 @@ class LoopDriver:
             log.exception("the engine could not be cleared")
         for number in list(self._requests):
             self._outbox.append(Failed(number=number, message=message))
-            self._forget(number)
+            try:
+                self._forget(number)
+            except BaseException:
+                log.exception("a request of a broken engine could not be cancelled")
 
     def _flush(self) -> None:
         if self._apart and self._loop.queue is not self._shown:

@@ -13,7 +13,7 @@ from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
-from engine.base import EngineError, FinishReason, Sampling
+from engine.base import EngineError, FinishReason, Sampling, SequenceId
 from laser.server.dashboard.history import StatusHistory
 from models.kinds.kind import AnswerKind
 from models.tokenizer import ChatTokenizer
@@ -293,3 +293,26 @@ def test_a_record_has_each_choice_whenever_it_ends(chain: Chain) -> None:
         news += [told.ended] if told.ended else []
     assert len(news) > 2
     assert sorted(each.number for ended in news for each in ended) == [1, 2, 3, 4, 5]
+
+
+def test_a_reply_that_the_engine_cannot_end_leaves_no_other_of_its_request_behind(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = chain(ENDLESS, admission=AdmissionLimits(slots=8))
+    number, _ = ask(bench, 3)
+    bench.tick(3)
+    assert bench.engine.load().running == 3
+    cancel, cancelled = bench.engine.cancel, list[SequenceId]()
+
+    def stuck(sequence: SequenceId) -> None:
+        cancelled.append(sequence)
+        cancel(sequence)
+        if len(cancelled) == 1:
+            raise RuntimeError("it says that it goes on")
+
+    monkeypatch.setattr(bench.engine, "cancel", stuck)
+    with pytest.raises(RuntimeError, match="it says that it goes on"):
+        bench.loop.cancel(number)
+    assert len(cancelled) == 3
+    assert not bench.loop.busy
+    assert bench.engine.load().running == 0
