@@ -24,6 +24,7 @@ from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from controller.planning.memory import MemoryOptimizer
 from controller.planning.objective import Objective
+from controller.planning.plan import enough_rows
 from controller.planning.policy_map import PolicyMapper
 from controller.planning.room import Memory
 from controller.risk.account import Allowance
@@ -224,16 +225,17 @@ def walking_loads(rng: np.random.Generator, count: int, highest: float) -> list[
 
 
 def measure(
-    *, solves: int, rebuilds: int, seed: int, curves: Sequence[GiveUpCurve] = (), account: bool = False
+    *, solves: int, rebuilds: int, seed: int, curves: Sequence[GiveUpCurve] = (), account: bool = False, batch: int = 16
 ) -> SolverResult:
     """Times all ways to decide on random loads; re-solves are tied to the previous decision by the rate limit.
 
     `curves`: below which the profile's points give thoughts up, besides those that give none up. `account`: each point
-    charges an account of risk, whose allowance changes with the load.
+    charges an account of risk, whose allowance changes with the load. `batch`: the most requests at once, for which the
+    policy map has enough rows.
     """
     profile, objective = saturating_profile(curves), Objective()
     profile = charged(profile) if account else profile
-    plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
+    plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=batch)
     rng = np.random.default_rng(seed)
     loads = random_loads(rng, solves, highest=4.0)
     allowances = [
@@ -257,7 +259,7 @@ def measure(
         started = time.perf_counter()
         decide(profile, objective, load, plant)
         bisected.append(time.perf_counter() - started)
-    mapper = PolicyMapper(profile, objective, clock=time.perf_counter)
+    mapper = PolicyMapper(profile, objective, rows=enough_rows(64, batch), clock=time.perf_counter)
     mapper.solve(loads[0], plant)
     return SolverResult(
         resolve=_times(resolved),
@@ -286,6 +288,7 @@ def main() -> None:
     parser.add_argument("--rebuilds", type=int, default=100, help="of them also decided in the other ways")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--give-up", action="store_true", help="with points at which hopeless thoughts are given up")
+    parser.add_argument("--batch", type=int, default=16, help="the most requests at once")
     parser.add_argument("--account", action="store_true", help="with an account of risk")
     parser.add_argument("--compare", action="store_true", help="each lever against the plain program, in one run")
     parser.add_argument("--cpu", action="store_true", help="with --compare: CPU times instead of wall clock")
@@ -315,7 +318,12 @@ def main() -> None:
         return
     curves = LADDER if options.give_up else ()
     result = measure(
-        solves=options.solves, rebuilds=options.rebuilds, seed=options.seed, curves=curves, account=options.account
+        solves=options.solves,
+        rebuilds=options.rebuilds,
+        seed=options.seed,
+        curves=curves,
+        account=options.account,
+        batch=options.batch,
     )
     print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores")
     for name, times in (
