@@ -92,10 +92,10 @@ class RacingLadders:
     """
 
     def __init__(self, tables: OperatingTables, load: Load, plant: Plant) -> None:
-        self._tables = tables if tables.charges is not None else uncharged(tables)
-        self._load = load
+        """Raises ValueError if the tables have no charges."""
+        self._tables, self._load = tables, load
         numbers = {1, *(n for point in tables.points if (n := plant.max_batch // point.width) and point.width > 1)}
-        self._each = [ChargedLadders(racing(self._tables, plant, n), load) for n in sorted(numbers)]
+        self._each = [ChargedLadders(racing(tables, plant, n), load) for n in sorted(numbers)]
 
     def at(self, risk_price: float) -> Ladder:
         """Returns all their levels at a price of risk, right answers."""

@@ -129,7 +129,7 @@ class PolicyMapper:
             raced = RowsOfRaces(self.tables, load, plant, self.rows)
             rows = ChainRows(decoded=decoded, waiting=waiting, turned_away=self.objective.shed_penalty, raced=raced)
             charged = self.tables if allowance is not None else uncharged(self.tables)
-            ladders = RacingLadders(self.tables, load, plant) if races else ChargedLadders(charged, load)
+            ladders = RacingLadders(charged, load, plant) if races else ChargedLadders(charged, load)
             return self._affordable(ladders, rows, allowance or FREE, started)
         levels = ladder(self.tables, load)
         service = decoded[:, None] / levels.tokens

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +41,7 @@ def within_one_corner(profile: Profile) -> Profile:
     if profile.certificate.mean is not None or len(profile.points()) == 1:
         return profile
     tables = profile.tables().alone()
-    point = tables.points[best_corner(tables, np.array(profile.counts) / sum(profile.counts))]
+    point = tables.points[best_corner(tables, profile.counts)]
     row, column = profile.thresholds.index(point.threshold), profile.budgets.index(point.budget)
     kept = replace(profile, certificate=_up_to(profile.certificate, row, column))
     if (priced := profile.priced) is not None:
@@ -236,12 +236,12 @@ def worst_benchmark(profile: Profile) -> Profile:
     return replace(chosen, certificate=said)
 
 
-def best_corner(tables: OperatingTables, shares: npt.NDArray[np.float64]) -> int:
-    """Returns the point whose corner is worth most, the widest of those worth as much; `shares`: of the classes.
+def best_corner(tables: OperatingTables, counts: Sequence[int]) -> int:
+    """Returns the point whose corner is worth most, the widest of those worth as much; `counts`: questions by class.
 
     Its worth is added up over the `turning_prices`.
     """
-    inside = tables.inside()
+    inside, shares = tables.inside(), np.array(counts) / sum(counts)
     widest, total = inside.sum(axis=1), np.zeros(len(tables.points))
     for price in turning_prices(tables):
         worth = tables.accuracy - price * tables.tokens

@@ -19,7 +19,7 @@ from controller.planning.bisection import decide
 from controller.planning.ladder import ChargedLadders
 from controller.policies.restricted import with_levers, within_account
 from experiments.analysis.fronts import front
-from experiments.analysis.situation import Situation, tables_of
+from experiments.analysis.situation import Situation, any_point, tables_of
 from experiments.analysis.token_simulation import Measured, simulate
 from models.profile.lever import Lever
 from models.profile.profile import ProfileError
@@ -75,9 +75,7 @@ def lever_worth(one: Situation) -> LeverWorth:
     known = {Lever.GIVE_UP: measured.give_up, Lever.NO_THOUGHT: measured.no_thought, Lever.WIDTH: measured.width}
     levers = frozenset(lever for lever, tabulated in known.items() if tabulated is not None)
 
-    def in_use(
-        wanted: frozenset[Lever], kept: Callable[[OperatingPoint], bool] = lambda point: True
-    ) -> OperatingTables:
+    def in_use(wanted: frozenset[Lever], kept: Callable[[OperatingPoint], bool] = any_point) -> OperatingTables:
         if not one.certified_only:
             return tables_of(replace(measured, levers=wanted), certified_only=False, kept=kept)
         for count in range(len(wanted), 0, -1):  # as many as are certified beside one another

@@ -75,7 +75,7 @@ def tables_of(
     tables = tables.at([k for k, point in enumerate(tables.points) if kept(point)])
     if not certified_only or measured.certificate.mean is not None:
         return tables
-    corner = best_corner(tables.alone(), np.array(measured.counts) / sum(measured.counts))
+    corner = best_corner(tables.alone(), measured.counts)
     return tables.at(np.flatnonzero(tables.inside()[corner]).tolist())
 
 

@@ -15,6 +15,7 @@ from controller.policies.definition import PolicyContext
 from controller.policy import Limits, QueueLengthObserver
 from controller.unmet import unmet
 from engine.base import CorruptModelError
+from engine.options import CELLS
 from engine.registry import AutoOptions
 from experiments.evaluation.examination import chosen_questions
 from experiments.question import Question
@@ -166,7 +167,7 @@ class Setting:
             "duration_s": one.duration_s,
             "questions": one.questions.count or PER_BENCHMARK,
             "questions_sha256": [_sha256(file) for file in one.questions.files] or None,
-            "engine": None if opened == replace(AutoOptions(), cells=AutoOptions().cells_taken) else described(opened),
+            "engine": None if opened == AutoOptions(cells=CELLS) else described(opened),
             "threads": one.threads,
             "max_tokens": one.max_tokens,
             "max_batch": one.max_batch,

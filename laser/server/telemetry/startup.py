@@ -261,15 +261,9 @@ def lever_limits(points: Sequence[OperatingPoint]) -> list[str]:
 
 def unused(profile: Profile, points: Sequence[OperatingPoint]) -> list[Lever]:
     """Returns the levers of a controller's profile of which it has none of the certified points."""
-    has: dict[Lever, Callable[[OperatingPoint], object]] = {
-        Lever.GIVE_UP: lambda point: point.give_up, Lever.NO_THOUGHT: lambda point: point.skip,
-        Lever.PRICE_INDEX: lambda point: point.price,
-    }  # fmt: skip
-    return [
-        lever
-        for lever, of in has.items()
-        if points and lever in profile.levers and not any(of(point) is not None for point in points)
-    ]
+    of_points = {Lever.GIVE_UP: "give_up", Lever.NO_THOUGHT: "skip", Lever.PRICE_INDEX: "price"}
+    used = {lever for lever, name in of_points.items() if any(getattr(point, name) is not None for point in points)}
+    return sorted(profile.levers & (of_points.keys() - used)) if points else []
 
 
 def certified(profile: Profile) -> tuple[str, dict[str, Any]]:
